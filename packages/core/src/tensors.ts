@@ -1,0 +1,49 @@
+import { PeftError } from "./errors.ts";
+
+export type DType = "float32" | "int32" | "bool";
+
+/** A tensor in host memory: row-major values. Several tensors may be views of one buffer (a mapped file). */
+export interface HostTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array | Uint8Array;
+}
+
+/** Tensors by name. `T` is `HostTensor` outside and `tf.Tensor` inside a traced function. */
+export type Named<T> = Readonly<Record<string, T>>;
+
+/** Number of elements of a shape. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, dimension) => product * dimension, 1);
+}
+
+/** A float32 tensor over `data` (not copied). */
+export function float32(data: Float32Array | readonly number[], shape: readonly number[]): HostTensor {
+  return hostTensor("float32", data instanceof Float32Array ? data : Float32Array.from(data), shape);
+}
+
+/** An int32 tensor over `data` (not copied). */
+export function int32(data: Int32Array | readonly number[], shape: readonly number[]): HostTensor {
+  return hostTensor("int32", data instanceof Int32Array ? data : Int32Array.from(data), shape);
+}
+
+export function zeros(shape: readonly number[], dtype: DType = "float32"): HostTensor {
+  const size = sizeOf(shape);
+  const data = dtype === "float32" ? new Float32Array(size) : dtype === "int32" ? new Int32Array(size) : new Uint8Array(size);
+  return { dtype, shape, data };
+}
+
+/** A copy with memory of its own. */
+export function cloneTensor(tensor: HostTensor): HostTensor {
+  return { ...tensor, data: tensor.data.slice() };
+}
+
+function hostTensor(dtype: DType, data: HostTensor["data"], shape: readonly number[]): HostTensor {
+  if (data.length !== sizeOf(shape)) {
+    throw new PeftError(
+      "SHAPE_MISMATCH",
+      `A tensor of shape [${shape.join(", ")}] needs ${sizeOf(shape)} values, got ${data.length}.`,
+    );
+  }
+  return { dtype, shape, data };
+}
