@@ -1,1 +1,11 @@
-export {};
+export { PeftError } from "./errors.ts";
+export { cloneTensor, float32, int32, sizeOf, zeros } from "./tensors.ts";
+export type { DType, HostTensor, Named } from "./tensors.ts";
+export { weightShape } from "./model/site.ts";
+export type { LayerSite, SiteRole } from "./model/site.ts";
+export type { Architecture, BaseModel, Forward, Head, Initializer, ParameterSpec } from "./model/model.ts";
+export { crossEntropy, dropout, gelu, layerNorm, meanSquaredError } from "./ops/index.ts";
+export { defineMethod } from "./method/method.ts";
+export type * from "./method/method.ts";
+export { targetFields } from "./targeting.ts";
+export type { TargetConfig } from "./targeting.ts";

@@ -1,1 +1,1 @@
-export {};
+export type { CompiledFunction, CompileOptions, Counters, Engine, Groups, TensorFunction } from "./engine.ts";

@@ -1,0 +1,71 @@
+import type * as tf from "@tensorflow/tfjs-core";
+import type { HostTensor, Named } from "../tensors.ts";
+import type { LayerSite } from "./site.ts";
+
+/** How a parameter is filled when it is not read from a file. */
+export type Initializer = { readonly kind: "normal"; readonly std: number } | { readonly kind: "zeros" | "ones" };
+
+export interface ParameterSpec {
+  /** Hugging Face's state-dict key. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly init: Initializer;
+  /** Name of the parameter that this one shares its memory with. */
+  readonly tiedTo?: string;
+}
+
+/** What sits on the trunk. */
+export type Head =
+  | { readonly kind: "sequenceClassification"; readonly labels: readonly string[] }
+  | { readonly kind: "regression" }
+  | { readonly kind: "maskedLM" }
+  | { readonly kind: "none" };
+
+/**
+ * What an architecture's function sees while it runs: parameters by name, and layers by path.
+ * Going through `linear` and `embedding` is what lets any method attach without the architecture knowing of it.
+ */
+export interface Forward {
+  readonly training: boolean;
+  parameter(name: string): tf.Tensor;
+  /** y = x·Wᵀ + b with whatever is attached at `path`. x [..., in] → [..., out]. */
+  linear(path: string, x: tf.Tensor): tf.Tensor;
+  /** Rows of the table at `path`. ids int32 [...] → [..., dim]. */
+  embedding(path: string, ids: tf.Tensor): tf.Tensor;
+  /** Identity unless training. Every call draws a mask of its own from the step's key. */
+  dropout(x: tf.Tensor, rate: number): tf.Tensor;
+}
+
+/** A family of models: pure descriptions and one traceable function. Holds no weights. */
+export interface Architecture<Config = unknown> {
+  /** `model_type` of config.json. */
+  readonly modelType: string;
+  /** Prefix of the trunk's parameters in files of a model with a head, e.g. `bert`. */
+  readonly basePrefix: string;
+  /** Suffixes that a method targets when its user names none. */
+  readonly defaultTargets: readonly string[];
+  parseConfig(json: unknown): Config;
+  parameters(config: Config, head: Head): readonly ParameterSpec[];
+  sites(config: Config, head: Head): readonly LayerSite[];
+  /** Module paths of the freshly initialised head: trained whenever an adapter is trained. */
+  headModules(config: Config, head: Head): readonly string[];
+  /** batch: `input_ids`, `attention_mask`, … → `logits`, `last_hidden_state`, … */
+  forward(f: Forward, config: Config, head: Head, batch: Named<tf.Tensor>): Named<tf.Tensor>;
+}
+
+/** A model in memory: named parameters, the layers methods can attach to, and a traceable forward function. */
+export interface BaseModel {
+  /** Folder or hub name; written to `base_model_name_or_path`. */
+  readonly name: string;
+  /** config.json as read, unknown keys included. */
+  readonly configJson: Readonly<Record<string, unknown>>;
+  readonly modelType: string;
+  readonly head: Head;
+  readonly parameters: Map<string, HostTensor>;
+  readonly sites: readonly LayerSite[];
+  readonly defaultTargets: readonly string[];
+  readonly headModules: readonly string[];
+  forward(f: Forward, batch: Named<tf.Tensor>): Named<tf.Tensor>;
+  /** Mean loss of a batch with `labels` (float32 scalar); rows are weighted by `row_weights` when present. */
+  loss(outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>): tf.Scalar;
+}

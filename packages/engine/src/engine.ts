@@ -1,0 +1,42 @@
+import type { HostTensor, Named } from "@peftjs/core";
+import type * as tf from "@tensorflow/tfjs-core";
+
+/** Named tensors in named groups, e.g. `{ frozen: {…}, trainable: {…}, batch: {…} }`. */
+export type Groups<T> = Readonly<Record<string, Named<T>>>;
+
+/**
+ * A pure tensor function: it may not read values, and everything that changes from call to call is an argument.
+ * (A JavaScript number it captures becomes a constant of the compiled program.)
+ */
+export type TensorFunction = (args: Groups<tf.Tensor>) => Groups<tf.Tensor>;
+
+export interface CompileOptions {
+  /** Groups whose tensors are not written to between calls (frozen weights): backends may keep their own copy. */
+  readonly constant?: readonly string[];
+  /** Programs kept, one per signature (names, shapes, types of the arguments); the least recently used goes first. */
+  readonly maxPrograms?: number;
+}
+
+/** A tensor function with its programs, one per signature. */
+export interface CompiledFunction {
+  /**
+   * Runs the function. Where `into` names a result, it is written to that tensor's memory, which must not be an
+   * argument of the same call; other results get memory of their own.
+   */
+  run(args: Groups<HostTensor>, into?: Groups<HostTensor>): Promise<Groups<HostTensor>>;
+  readonly counters: Counters;
+  dispose(): Promise<void>;
+}
+
+export interface Counters {
+  readonly programsBuilt: number;
+  readonly programsEvicted: number;
+  readonly runs: number;
+  readonly traceMilliseconds: number;
+  readonly openMilliseconds: number;
+}
+
+export interface Engine {
+  readonly name: string;
+  compile(fn: TensorFunction, options?: CompileOptions): CompiledFunction;
+}
