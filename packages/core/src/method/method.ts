@@ -26,6 +26,8 @@ export interface Wire<Config> {
   readonly tensors: Readonly<Record<string, string>>;
   /** Keys written with a fixed value because readers expect them. */
   readonly constants?: Readonly<Record<string, unknown>>;
+  /** Whether an adapter_config.json with this `peftType` is this method's own. Default: yes. Several methods may share a type. */
+  readonly accepts?: (adapterConfig: Readonly<Record<string, unknown>>) => boolean;
 }
 
 export interface SiteContext<Config> {
@@ -46,6 +48,8 @@ export interface InitContext<Config> extends SiteContext<Config> {
 export interface InitResult {
   /** Trainable parameters by short name. */
   readonly params: Named<HostTensor>;
+  /** Tensors that belong to the adapter and its file but are not trained; tensor functions see them among `params`. */
+  readonly buffers?: Named<HostTensor>;
   /** A base weight that replaces the model's own while this adapter is active. */
   readonly weight?: HostTensor;
 }
