@@ -2,8 +2,8 @@ import type * as tf from "@tensorflow/tfjs-core";
 import type { HostTensor, Named } from "../tensors.ts";
 import type { LayerSite } from "./site.ts";
 
-/** How a parameter is filled when it is not read from a file. */
-export type Initializer = { readonly kind: "normal"; readonly std: number } | { readonly kind: "zeros" | "ones" };
+/** How a parameter is filled when it is not read from a file. `zeroRow` is a table's padding row: zero at the start. */
+export type Initializer = { readonly kind: "normal"; readonly std: number; readonly zeroRow?: number } | { readonly kind: "zeros" | "ones" };
 
 export interface ParameterSpec {
   /** Hugging Face's state-dict key. */
