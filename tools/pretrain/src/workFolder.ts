@@ -1,0 +1,10 @@
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const toolFolder = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+/** Intermediate files; not committed. */
+export const WORK_FOLDER = join(toolFolder, "work");
+
+/** Where the embedded tasks are shipped from. */
+export const TASKS_FOLDER = join(toolFolder, "..", "..", "packages", "data", "tasks");
