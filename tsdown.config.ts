@@ -1,8 +1,11 @@
+import { existsSync } from "node:fs";
 import { defineConfig } from "tsdown";
 
-/** One build for every published package: ES modules and their types. */
+const candidates = ["src/index.ts", "src/bin.ts", "src/internal.ts", "src/worker.ts"];
+
+/** One build for every published package: ES modules and their types, one output per entry that the package has. */
 export default defineConfig({
-  entry: ["src/index.ts", "src/bin.ts", "src/internal.ts", "src/worker.ts"],
+  entry: candidates.filter((file) => existsSync(file)),
   format: "esm",
   platform: "node",
   target: "node20",
