@@ -1,0 +1,70 @@
+import { targetFields } from "@peftjs/core";
+import type { Wire } from "@peftjs/core";
+import { z } from "zod";
+
+const patternOf = (value: z.ZodNumber) => z.record(z.string(), value).readonly();
+
+/** Settings of LoRA. Names and defaults are those of the Python library, in camelCase. */
+export const LoraConfig = z.strictObject({
+  ...targetFields,
+  rank: z.int().positive().default(8).describe("Rank r of the update."),
+  alpha: z.number().default(8).describe("Scale α: the update is multiplied by α/r (or α/√r with useRslora)."),
+  dropout: z.number().min(0).lt(1).default(0).describe("Dropout on the input of A; never on the base layer."),
+  bias: z
+    .enum(["none", "all", "lora_only"])
+    .default("none")
+    .describe('Biases trained as well: "none", "all" of the model, or those of the adapted layers ("lora_only").'),
+  useRslora: z.boolean().default(false).describe("Rank-stabilised scale α/√r (Kalajdzievski 2023) instead of α/r."),
+  initLoraWeights: z
+    .union([z.boolean(), z.enum(["gaussian", "orthogonal"])])
+    .default(true)
+    .describe('Start values. true: A uniform, B zero. "gaussian": A normal(0, 1/r). "orthogonal": B·A = 0, both non-zero. false: both uniform.'),
+  rankPattern: patternOf(z.int().positive()).default({}).describe("Rank of single layers: path suffix or regular expression → rank."),
+  alphaPattern: patternOf(z.number()).default({}).describe("Alpha of single layers: path suffix or regular expression → alpha."),
+  fanInFanOut: z.boolean().default(false).describe("Written for the Python library. The layout itself is read off the layer."),
+  loraBias: z.boolean().default(false).describe("Adds a trained bias to B, starting at zero."),
+});
+export type LoraConfig = z.infer<typeof LoraConfig>;
+
+/** Names in adapter_config.json and the tensor file. */
+export const loraWire: Wire<LoraConfig> = {
+  peftType: "LORA",
+  config: {
+    targetModules: "target_modules",
+    excludeModules: "exclude_modules",
+    layersToTransform: "layers_to_transform",
+    modulesToSave: "modules_to_save",
+    rank: "r",
+    alpha: "lora_alpha",
+    dropout: "lora_dropout",
+    bias: "bias",
+    useRslora: "use_rslora",
+    initLoraWeights: "init_lora_weights",
+    rankPattern: "rank_pattern",
+    alphaPattern: "alpha_pattern",
+    fanInFanOut: "fan_in_fan_out",
+    loraBias: "lora_bias",
+  },
+  tensors: {
+    a: "lora_A.weight",
+    b: "lora_B.weight",
+    bias: "lora_B.bias",
+    embeddingA: "lora_embedding_A",
+    embeddingB: "lora_embedding_B",
+  },
+  constants: { use_dora: false, layers_pattern: null, loftq_config: {}, megatron_config: null, megatron_core: "megatron.core" },
+  accepts: (json) => json["use_dora"] !== true && json["use_qalora"] !== true,
+};
+
+/** s = α/r, or α/√r (rsLoRA). */
+export function loraScale(config: Pick<LoraConfig, "alpha" | "rank" | "useRslora">): number {
+  return config.alpha / (config.useRslora ? Math.sqrt(config.rank) : config.rank);
+}
+
+/**
+ * Value of the first pattern that covers the whole path, or a tail of it after a dot: `^(.*\.)?(pattern)$`, as in the
+ * Python library (keys are tried in insertion order).
+ */
+export function matchPattern<T>(patterns: Readonly<Record<string, T>>, path: string): T | undefined {
+  return Object.entries(patterns).find(([pattern]) => new RegExp(`^(?:(?:.*\\.)?(?:${pattern}))$`).test(path))?.[1];
+}

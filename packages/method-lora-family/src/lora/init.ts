@@ -1,0 +1,79 @@
+import { float32, kaimingUniform, PeftError, zeros } from "@peftjs/core";
+import type { Generator, HostTensor, InitContext, Named } from "@peftjs/core";
+import { orthonormalColumns } from "./orthonormal.ts";
+import type { LoraConfig } from "./config.ts";
+
+/**
+ * Start values of one layer. Numbers are drawn exactly as the Python library draws them, so that the same seed gives the
+ * same adapter: first what torch's constructors draw for A, B and the bias, then, unless `initLoraWeights` is false, A anew.
+ */
+export function initLora({ site, config, generator }: InitContext<LoraConfig>): Named<HostTensor> {
+  if (site.kind === "embedding") return initEmbedding(site.path, site.inFeatures, site.outFeatures, config, generator);
+  const { rank } = config;
+  const constructed = {
+    a: kaimingUniform([rank, site.inFeatures], generator),
+    b: kaimingUniform([site.outFeatures, rank], generator),
+    ...(config.loraBias ? { bias: float32(generator.uniform(site.outFeatures, -1 / Math.sqrt(rank), 1 / Math.sqrt(rank)), [site.outFeatures]) } : {}),
+  };
+  switch (config.initLoraWeights) {
+    case false:
+      return constructed;
+    case "orthogonal":
+      return { ...constructed, ...initOrthogonal({ rank, inFeatures: site.inFeatures, outFeatures: site.outFeatures, generator }) };
+    case "gaussian":
+      return { ...zeroed(constructed), a: float32(generator.normal(rank * site.inFeatures, 0, 1 / rank), [rank, site.inFeatures]) };
+    case true:
+      return { ...zeroed(constructed), a: kaimingUniform([rank, site.inFeatures], generator) };
+  }
+}
+
+/** A [r, vocabulary] zero, B [dim, r] normal(0, 1): the zero one is the table, so that a step touches the rows it saw. */
+function initEmbedding(path: string, vocabulary: number, dim: number, config: LoraConfig, generator: Generator): Named<HostTensor> {
+  if (config.loraBias) {
+    throw new PeftError("CONFIG_INVALID", `loraBias: true cannot be used with the embedding "${path}". Leave it out of targetModules, or set loraBias: false.`);
+  }
+  const { rank } = config;
+  const normal = (shape: readonly [number, number]) => float32(generator.normal(shape[0] * shape[1]), shape);
+  const constructed = { embeddingA: normal([rank, vocabulary]), embeddingB: normal([dim, rank]) };
+  if (config.initLoraWeights === false) return constructed;
+  if (config.initLoraWeights === "orthogonal") {
+    throw new PeftError("CONFIG_INVALID", `initLoraWeights: "orthogonal" cannot be used with the embedding "${path}". Use true.`);
+  }
+  return { embeddingA: zeros([rank, vocabulary]), embeddingB: normal([dim, rank]) };
+}
+
+interface OrthogonalShape {
+  readonly rank: number;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  readonly generator: Generator;
+}
+
+/**
+ * Q orthonormal [r, r]; A = (N·Q_odd)ᵀ/10 and B = Nᵀ·Q_even/10 with N standard normal and Q_odd, Q_even every other row of
+ * Q: the rows are orthogonal to each other, so B·A = 0 although neither is zero.
+ */
+function initOrthogonal({ rank, inFeatures, outFeatures, generator }: OrthogonalShape): { a: HostTensor; b: HostTensor } {
+  if (rank % 2 !== 0) {
+    throw new PeftError("CONFIG_INVALID", `initLoraWeights: "orthogonal" needs an even rank, got ${rank}. Use ${rank + 1} or ${rank - 1}.`);
+  }
+  const half = rank / 2;
+  const q = orthonormalColumns(generator.normal(rank * rank), rank);
+  const forA = generator.normal(inFeatures * half);
+  const forB = generator.normal(half * outFeatures);
+  const a = new Float32Array(rank * inFeatures);
+  const b = new Float32Array(outFeatures * rank);
+  for (let column = 0; column < rank; column++) {
+    for (let k = 0; k < half; k++) {
+      const odd = q[2 * k * rank + column]! / 10;
+      const even = q[(2 * k + 1) * rank + column]! / 10;
+      for (let i = 0; i < inFeatures; i++) a[column * inFeatures + i]! += forA[i * half + k]! * odd;
+      for (let o = 0; o < outFeatures; o++) b[o * rank + column]! += forB[k * outFeatures + o]! * even;
+    }
+  }
+  return { a: float32(a, [rank, inFeatures]), b: float32(b, [outFeatures, rank]) };
+}
+
+function zeroed(params: { readonly b: HostTensor; readonly bias?: HostTensor }): Record<string, HostTensor> {
+  return { b: zeros(params.b.shape), ...(params.bias === undefined ? {} : { bias: zeros(params.bias.shape) }) };
+}

@@ -1,0 +1,61 @@
+import { defineMethod, PeftError } from "@peftjs/core";
+import type { DeltaContext, ForwardContext, LayerSite, Method, SiteContext } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+import { LoraConfig, loraScale, loraWire, matchPattern } from "./config.ts";
+import { initLora } from "./init.ts";
+import { loraDelta, loraEmbeddingUpdate, loraUpdate } from "./layer.ts";
+import type { LoraTensors } from "./layer.ts";
+
+/**
+ * LoRA (Hu et al. 2021): a layer y = x·Wᵀ + b becomes y = x·Wᵀ + b + s·drop(x)·Aᵀ·Bᵀ with W and b frozen,
+ * A [r, in], B [out, r], s = α/r. rsLoRA (Kalajdzievski 2023) is the same with s = α/√r.
+ */
+export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
+  name: "lora",
+  description: "Low-rank update of chosen layers: W + (α/r)·B·A (LoRA, rsLoRA).",
+  package: "@peftjs/method-lora-family",
+  config: LoraConfig,
+  wire: loraWire,
+  capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
+  targets: (config) => config,
+  siteConfig: ({ site, config }) => ({
+    ...config,
+    rank: matchPattern(config.rankPattern, site.path) ?? config.rank,
+    alpha: matchPattern(config.alphaPattern, site.path) ?? config.alpha,
+  }),
+  init: (context) => ({ params: initLora(context) }),
+  forward,
+  delta,
+  trains: ({ name, targets, config }) => trainsBias(config.bias, name, targets),
+});
+
+function forward(context: ForwardContext<LoraConfig>): tf.Tensor2D {
+  const { site, x, base, dropout, config } = context;
+  const tensors = tensorsOf(context);
+  if (site.kind === "embedding") return tf.add(base(x), loraEmbeddingUpdate(x as tf.Tensor as tf.Tensor1D, tensors));
+  return tf.add(base(x), loraUpdate(dropout(x, config.dropout), tensors));
+}
+
+function delta(context: DeltaContext<LoraConfig>): { weight: tf.Tensor2D; bias?: tf.Tensor1D } {
+  const tensors = tensorsOf(context);
+  const weight = loraDelta(tensors, context.site.layout);
+  if (tensors.bias === undefined) return { weight };
+  if (context.bias === null) {
+    throw new PeftError(
+      "MERGE_UNSUPPORTED",
+      `"${context.site.path}" has no bias, so the trained bias of loraBias: true has nowhere to go. Train with loraBias: false, or keep the adapter unmerged.`,
+    );
+  }
+  return { weight, bias: tf.mul(tensors.bias, tensors.scale) };
+}
+
+function tensorsOf({ site, params, config }: SiteContext<LoraConfig> & { readonly params: Readonly<Record<string, tf.Tensor>> }): LoraTensors {
+  const [a, b] = site.kind === "embedding" ? [params["embeddingA"], params["embeddingB"]] : [params["a"], params["b"]];
+  return { a: a as tf.Tensor2D, b: b as tf.Tensor2D, bias: params["bias"] as tf.Tensor1D | undefined, scale: loraScale(config) };
+}
+
+function trainsBias(bias: LoraConfig["bias"], name: string, targets: readonly LayerSite[]): boolean {
+  if (bias === "none") return false;
+  if (bias === "all") return name === "bias" || name.endsWith(".bias");
+  return targets.some((site) => site.bias === name);
+}
