@@ -1,1 +1,11 @@
-export {};
+export { bert } from "./bert/bert.ts";
+export { roberta, robertaPreLayerNorm, xlmRoberta } from "./roberta/roberta.ts";
+export { architectureOf, architectureRegistry, builtInArchitectures } from "./registry.ts";
+export type { ArchitectureRegistry } from "./registry.ts";
+export type { EncoderConfig } from "./encoder/config.ts";
+export { configLabels, resolveHead } from "./head.ts";
+export type { HeadOptions } from "./head.ts";
+export { countParameters, createModel } from "./model.ts";
+export type { ModelParts } from "./model.ts";
+export { fromConfig } from "./fromConfig.ts";
+export type { FromConfigOptions } from "./fromConfig.ts";

@@ -1,0 +1,58 @@
+import type { Forward } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+
+/** −1e9 instead of float32's minimum: the same probabilities wherever a key is allowed, and safe in reduced precision. */
+const BLOCKED = -1e9;
+
+/**
+ * Additive mask of the scores, 0 where a key is allowed and −1e9 elsewhere.
+ * attentionMask int32 [B, T] of 0 and 1 → float32 [B, 1, 1, T].
+ */
+export function maskBias(attentionMask: tf.Tensor): tf.Tensor4D {
+  const [batch, length] = attentionMask.shape as [number, number];
+  const blocked = tf.sub(1, tf.cast(attentionMask, "float32"));
+  return tf.reshape(tf.mul(blocked, BLOCKED), [batch, 1, 1, length]);
+}
+
+export interface AttentionSpec {
+  readonly heads: number;
+  readonly batch: number;
+  /** Length of the keys and values. */
+  readonly length: number;
+  /** Rows of the queries per example: `length`, or 1 when only the first token is needed. */
+  readonly queryLength: number;
+  /** Dropout of the probabilities. */
+  readonly dropout: number;
+}
+
+/**
+ * Multi-head attention without its output projection: softmax(Q·Kᵀ/√d + bias)·V with Q = x_q·W_qᵀ + b_q, K and V from x.
+ * xQuery [B·queryLength, H], x [B·T, H], bias [B, 1, 1, T] or null → [B·queryLength, H].
+ * `path` holds the linear layers `query`, `key` and `value`. The scale is applied to Q, the smallest factor.
+ */
+export function selfAttention(
+  f: Forward,
+  path: string,
+  input: { readonly xQuery: tf.Tensor2D; readonly x: tf.Tensor2D; readonly bias: tf.Tensor4D | null },
+  spec: AttentionSpec,
+): tf.Tensor2D {
+  const { xQuery, x, bias } = input;
+  const { heads, batch, length, queryLength } = spec;
+  const hidden = x.shape[1];
+  const query = f.linear(`${path}.query`, xQuery);
+  const key = splitHeads(f.linear(`${path}.key`, x), [batch, length, heads]);
+  const value = splitHeads(f.linear(`${path}.value`, x), [batch, length, heads]);
+  const scaled = splitHeads(tf.mul(query, 1 / Math.sqrt(hidden / heads)), [batch, queryLength, heads]);
+  const scores = tf.matMul(scaled, key, false, true);
+  const probabilities = f.dropout(tf.softmax(bias === null ? scores : tf.add(scores, bias)), spec.dropout);
+  const context = tf.matMul(probabilities, value) as tf.Tensor4D;
+  const rows = queryLength === 1 ? context : tf.transpose(context, [0, 2, 1, 3]);
+  return tf.reshape(rows, [batch * queryLength, hidden]);
+}
+
+/** [B·T, h·d] → [B, h, T, d]. With one row per example no element moves. */
+function splitHeads(x: tf.Tensor, [batch, length, heads]: [number, number, number]): tf.Tensor4D {
+  const size = (x.shape.at(-1) as number) / heads;
+  if (length === 1) return tf.reshape(x, [batch, heads, 1, size]);
+  return tf.transpose(tf.reshape(x, [batch, length, heads, size]), [0, 2, 1, 3]);
+}

@@ -1,0 +1,31 @@
+import type { Forward, Named } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+import { activation } from "../blocks/activations.ts";
+import type { RowSelection } from "../blocks/encoderBlock.ts";
+import { norm } from "../blocks/norm.ts";
+
+export interface MaskedHeadSpec {
+  /** Module of the dense layer in front of the decoder. */
+  readonly dense: string;
+  readonly norm: string;
+  readonly activation: string;
+  readonly epsilon: number;
+  /** Parameter names of the decoder: its weight is the word embeddings' unless untied. */
+  readonly weight: string;
+  readonly bias: string;
+}
+
+/** Rows that the masked-LM head reads: all, or those of `masked_positions` int32 [M], flat indices into [B·T]. */
+export function maskedRows(batch: Named<tf.Tensor>): RowSelection {
+  const indices = batch["masked_positions"] as tf.Tensor1D | undefined;
+  return indices === undefined ? { kind: "all" } : { kind: "rows", indices };
+}
+
+/** LN(act(W·x + b))·Eᵀ + c. x [n, H], E [V, H] → logits [n, V], or [B, T, V] when every position is predicted. */
+export function maskedLogits(f: Forward, x: tf.Tensor2D, batch: Named<tf.Tensor>, spec: MaskedHeadSpec): tf.Tensor {
+  const transformed = norm(f, spec.norm, activation(spec.activation)(f.linear(spec.dense, x)), spec.epsilon);
+  const logits = tf.add(tf.matMul(transformed as tf.Tensor2D, f.parameter(spec.weight) as tf.Tensor2D, false, true), f.parameter(spec.bias));
+  if (batch["masked_positions"] !== undefined) return logits;
+  const [rows, length] = (batch["input_ids"] as tf.Tensor2D).shape;
+  return tf.reshape(logits, [rows, length, logits.shape[1] as number]);
+}

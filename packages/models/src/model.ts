@@ -1,0 +1,85 @@
+import { crossEntropy, meanSquaredError, PeftError, sizeOf } from "@peftjs/core";
+import type { Architecture, BaseModel, Head, HostTensor, Named, ParameterSpec } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+
+export interface ModelParts {
+  readonly architecture: Architecture;
+  readonly configJson: Readonly<Record<string, unknown>>;
+  readonly head: Head;
+  readonly name: string;
+  /** One tensor per parameter that is not tied to another. */
+  readonly parameters: Map<string, HostTensor>;
+}
+
+/** Joins an architecture, a config and weights. Throws `SHAPE_MISMATCH` or `WEIGHTS_MISSING` when they do not fit. */
+export function createModel({ architecture, configJson, head, name, parameters }: ModelParts): BaseModel {
+  const config = architecture.parseConfig(configJson);
+  for (const spec of ownParameters(architecture.parameters(config, head))) checkParameter(spec, parameters.get(spec.name));
+  return {
+    name,
+    configJson,
+    modelType: architecture.modelType,
+    head,
+    parameters,
+    sites: architecture.sites(config, head),
+    defaultTargets: architecture.defaultTargets,
+    headModules: architecture.headModules(config, head),
+    forward: (f, batch) => architecture.forward(f, config, head, batch),
+    loss: (outputs, batch) => headLoss(head, outputs, batch),
+  };
+}
+
+/** The parameters that have memory of their own. */
+export function ownParameters(specs: readonly ParameterSpec[]): ParameterSpec[] {
+  return specs.filter((spec) => spec.tiedTo === undefined);
+}
+
+/** Number of values of a model, tied tensors counted once: from shapes alone. */
+export function countParameters(specs: readonly ParameterSpec[]): number {
+  return ownParameters(specs).reduce((sum, spec) => sum + sizeOf(spec.shape), 0);
+}
+
+function checkParameter(spec: ParameterSpec, tensor: HostTensor | undefined): void {
+  if (tensor === undefined) throw new PeftError("WEIGHTS_MISSING", `The model needs the parameter ${spec.name} of shape [${spec.shape.join(", ")}], which is not given.`);
+  if (tensor.shape.join() === spec.shape.join()) return;
+  throw new PeftError("SHAPE_MISMATCH", `The parameter ${spec.name} has shape [${tensor.shape.join(", ")}]; config.json asks for [${spec.shape.join(", ")}].`);
+}
+
+/**
+ * Mean loss of a batch, rows weighted by `row_weights` float32 [B] where present.
+ * sequenceClassification: cross-entropy of `labels` int32 [B]. regression: squared error of `labels` float32 [B].
+ * maskedLM: cross-entropy of `masked_labels` int32 [M] weighted by `masked_weights` when the logits are those of
+ * `masked_positions`, else of `labels` int32 [B, T], where negative ones (−100) do not count.
+ */
+function headLoss(head: Head, outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>): tf.Scalar {
+  const weights = batch["row_weights"] as tf.Tensor1D | undefined;
+  switch (head.kind) {
+    case "sequenceClassification":
+      return crossEntropy(need(outputs, "logits") as tf.Tensor2D, need(batch, "labels") as tf.Tensor1D, weights);
+    case "regression": {
+      const predictions = need(outputs, "logits");
+      return meanSquaredError(tf.reshape(predictions, [predictions.size]), need(batch, "labels") as tf.Tensor1D, weights);
+    }
+    case "maskedLM":
+      return maskedLoss(need(outputs, "logits"), batch);
+    case "none":
+      throw new PeftError("HEAD_MISSING", "The bare model has no loss: load it with a head, e.g. `head: \"sequenceClassification\"`.");
+  }
+}
+
+function maskedLoss(logits: tf.Tensor, batch: Named<tf.Tensor>): tf.Scalar {
+  if (batch["masked_positions"] !== undefined) {
+    return crossEntropy(logits as tf.Tensor2D, need(batch, "masked_labels") as tf.Tensor1D, batch["masked_weights"] as tf.Tensor1D | undefined);
+  }
+  const labels = need(batch, "labels");
+  const flat = tf.reshape(labels, [labels.size]) as tf.Tensor1D;
+  const counted = tf.cast(tf.greaterEqual(flat, tf.scalar(0, "int32")), "float32") as tf.Tensor1D;
+  const rows = tf.reshape(logits, [labels.size, logits.shape.at(-1) as number]) as tf.Tensor2D;
+  return crossEntropy(rows, tf.maximum(flat, tf.scalar(0, "int32")) as tf.Tensor1D, counted);
+}
+
+function need(tensors: Named<tf.Tensor>, name: string): tf.Tensor {
+  const found = tensors[name];
+  if (found === undefined) throw new PeftError("BATCH_INCOMPLETE", `The batch needs \`${name}\`; it has ${Object.keys(tensors).join(", ")}.`);
+  return found;
+}

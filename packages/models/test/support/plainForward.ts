@@ -1,0 +1,54 @@
+import type { BaseModel, Forward, LayerSite, Named } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+
+/** A bare model's view of its parameters, with no adapters and no dropout. */
+export function plainForward(parameters: Named<tf.Tensor>, sites: readonly LayerSite[]): Forward & { readonly used: Set<string> } {
+  const byPath = new Map(sites.map((site) => [site.path, site]));
+  const used = new Set<string>();
+  const parameter = (name: string): tf.Tensor => {
+    const found = parameters[name];
+    if (found === undefined) throw new Error(`no parameter ${name}`);
+    return found;
+  };
+  const siteAt = (path: string): LayerSite => {
+    const site = byPath.get(path);
+    if (site === undefined) throw new Error(`no site ${path}`);
+    used.add(path);
+    return site;
+  };
+  return {
+    used,
+    training: false,
+    parameter,
+    linear: (path, x) => {
+      const site = siteAt(path);
+      const flat = tf.reshape(x, [-1, site.inFeatures]) as tf.Tensor2D;
+      const product = tf.matMul(flat, parameter(site.weight) as tf.Tensor2D, false, site.layout === "out_in");
+      const y = site.bias === null ? product : tf.add(product, parameter(site.bias));
+      return tf.reshape(y, [...x.shape.slice(0, -1), site.outFeatures]);
+    },
+    embedding: (path, ids) => tf.gather(parameter(siteAt(path).weight), ids),
+    dropout: (x) => x,
+  };
+}
+
+/** Values of every output of a model for one batch. */
+export function runModel(model: BaseModel, batch: Named<tf.Tensor>): Named<tf.Tensor> {
+  return model.forward(plainForward(asTensors(model), model.sites), batch);
+}
+
+export function asTensors(model: BaseModel): Record<string, tf.Tensor> {
+  return Object.fromEntries([...model.parameters].map(([name, { data, shape, dtype }]) => [name, tf.tensor(data, [...shape], dtype)]));
+}
+
+/** Loss and its gradient in every parameter. */
+export function lossAndGradients(model: BaseModel, batch: Named<tf.Tensor>): { loss: number; gradients: Record<string, tf.Tensor> } {
+  const names = [...model.parameters.keys()];
+  const tensors = asTensors(model);
+  const run = (...values: tf.Tensor[]): tf.Scalar => {
+    const parameters = Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor]));
+    return model.loss(model.forward(plainForward(parameters, model.sites), batch), batch);
+  };
+  const { value, grads } = tf.valueAndGrads(run)(names.map((name) => tensors[name] as tf.Tensor));
+  return { loss: value.dataSync()[0] as number, gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])) };
+}
