@@ -1,0 +1,3 @@
+/** For sibling packages only: no promise of stability. */
+export { composite } from "./ops/composite.ts";
+export { dropThreshold } from "./ops/dropout.ts";

@@ -1,0 +1,30 @@
+import type { HostTensor, Named } from "@peftjs/core";
+import type { Groups } from "./engine.ts";
+
+/** One leaf of a `Groups` value. */
+export interface Leaf<T> {
+  readonly group: string;
+  readonly name: string;
+  readonly value: T;
+}
+
+/** Leaves in the order of the object's keys. */
+export function leaves<T>(groups: Groups<T>): Leaf<T>[] {
+  return Object.entries(groups).flatMap(([group, named]) =>
+    Object.entries(named).map(([name, value]) => ({ group, name, value })),
+  );
+}
+
+/** Inverse of `leaves`. */
+export function regroup<T>(list: readonly Leaf<T>[]): Groups<T> {
+  const groups: Record<string, Record<string, T>> = {};
+  for (const { group, name, value } of list) (groups[group] ??= {})[name] = value;
+  return groups as Record<string, Named<T>>;
+}
+
+/** Two calls with equal signatures can share a program. */
+export function signatureOf(args: Groups<HostTensor>): string {
+  return leaves(args)
+    .map(({ group, name, value }) => `${group}/${name}:${value.dtype}[${value.shape.join(",")}]`)
+    .join(";");
+}

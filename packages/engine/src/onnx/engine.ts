@@ -1,0 +1,77 @@
+import type { HostTensor } from "@peftjs/core";
+import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, TensorFunction } from "../engine.ts";
+import { signatureOf } from "../groups.ts";
+import type { SessionSettings } from "./program.ts";
+import { Program } from "./program.ts";
+
+const DEFAULT_MAX_PROGRAMS = 16;
+
+/** Compiles a function into one ONNX program per signature of its arguments. Programs hold no weights. */
+export class OnnxEngine implements Engine {
+  readonly name = "onnx";
+  private readonly settings: SessionSettings;
+
+  constructor(settings: SessionSettings) {
+    this.settings = settings;
+  }
+
+  compile(fn: TensorFunction, options: CompileOptions = {}): CompiledFunction {
+    return new OnnxFunction(fn, this.settings, options.maxPrograms ?? DEFAULT_MAX_PROGRAMS);
+  }
+}
+
+class OnnxFunction implements CompiledFunction {
+  private readonly fn: TensorFunction;
+  private readonly settings: SessionSettings;
+  private readonly maxPrograms: number;
+  /** In order of last use, the oldest first. */
+  private readonly programs = new Map<string, Program>();
+  private count = { programsBuilt: 0, programsEvicted: 0, runs: 0, traceMilliseconds: 0, openMilliseconds: 0 };
+
+  constructor(fn: TensorFunction, settings: SessionSettings, maxPrograms: number) {
+    this.fn = fn;
+    this.settings = settings;
+    this.maxPrograms = maxPrograms;
+  }
+
+  get counters(): Counters {
+    return { ...this.count };
+  }
+
+  async run(args: Groups<HostTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
+    const program = await this.programFor(args);
+    this.count.runs++;
+    return program.run(args, into);
+  }
+
+  async dispose(): Promise<void> {
+    const programs = [...this.programs.values()];
+    this.programs.clear();
+    await Promise.all(programs.map((program) => program.release()));
+  }
+
+  private async programFor(args: Groups<HostTensor>): Promise<Program> {
+    const signature = signatureOf(args);
+    const known = this.programs.get(signature);
+    if (known !== undefined) {
+      this.programs.delete(signature);
+      this.programs.set(signature, known);
+      return known;
+    }
+    const program = await Program.build(this.fn, args, this.settings);
+    this.programs.set(signature, program);
+    this.count.programsBuilt++;
+    this.count.traceMilliseconds += program.traceMilliseconds;
+    this.count.openMilliseconds += program.openMilliseconds;
+    await this.evict();
+    return program;
+  }
+
+  private async evict(): Promise<void> {
+    const oldest = this.programs.keys().next().value;
+    if (this.programs.size <= this.maxPrograms || oldest === undefined) return;
+    await this.programs.get(oldest)?.release();
+    this.programs.delete(oldest);
+    this.count.programsEvicted++;
+  }
+}

@@ -1,0 +1,106 @@
+import { dropThreshold } from "@peftjs/core/internal";
+import type { OnnxEmitter } from "../emitter.ts";
+import type { KernelDefinition } from "./definition.ts";
+
+/** Kernels of core's own operations (core/src/ops): each has one fast form here. */
+export const COMPOSITES: readonly KernelDefinition[] = [
+  {
+    name: "PeftGelu",
+    infer: (call) => [call.input("x")],
+    lower: ({ args, emit }) => [emit.contrib("Gelu", args)],
+  },
+  {
+    name: "PeftGeluGrad",
+    infer: (call) => [call.input("x")],
+    lower: ({ args, emit }) => [geluGrad(emit, args[0] as string, args[1] as string)],
+  },
+  {
+    name: "PeftLayerNorm",
+    infer: (call) => [call.input("x")],
+    lower: ({ call, args, emit }) => [emit.op("LayerNormalization", args, { attributes: { axis: -1n, epsilon: call.number("epsilon") } })],
+  },
+  {
+    name: "PeftNormalize",
+    infer: (call) => [call.input("x")],
+    lower: ({ call, args, emit }) => {
+      const width = call.input("x").shape.at(-1) ?? 1;
+      return [normalize(emit, args[0] as string, width, call.number("epsilon"))[0]];
+    },
+  },
+  {
+    // ∂x = (g − mean(g) − x̂·mean(g·x̂))/σ with g = ∂y·γ.
+    name: "PeftLayerNormGrad",
+    infer: (call) => [call.input("x")],
+    lower: ({ call, args, emit }) => {
+      const [dy, x, gamma] = args as [string, string, string];
+      const [normalized, inverseDeviation] = normalize(emit, x, call.input("x").shape.at(-1) ?? 1, call.number("epsilon"));
+      const mean = (value: string): string => emit.op("ReduceMean", [value, emit.ints([-1])], { attributes: { keepdims: 1n } });
+      const scaled = emit.op("Mul", [dy, gamma]);
+      const centred = emit.op("Sub", [scaled, mean(scaled)]);
+      const projected = emit.op("Mul", [normalized, mean(emit.op("Mul", [scaled, normalized]))]);
+      return [emit.op("Mul", [emit.op("Sub", [centred, projected]), inverseDeviation])];
+    },
+  },
+  {
+    name: "PeftDropoutMask",
+    infer: (call) => [{ shape: call.numbers("shape"), dtype: "bool" }],
+    lower: ({ call, args, emit }) => [
+      dropoutMask(emit, args[0] as string, { shape: call.numbers("shape"), rate: call.number("rate"), stream: call.number("stream") }),
+    ],
+  },
+];
+
+/** ∂y·(Φ(x) + x·φ(x)), Φ(x) = ½ + ½·erf(x/√2), φ(x) = e^(−x²/2)/√(2π). */
+function geluGrad(emit: OnnxEmitter, dy: string, x: string): string {
+  const t = emit.op("Mul", [x, emit.scalar(Math.SQRT1_2)]);
+  const cdf = emit.op("Add", [emit.op("Mul", [emit.op("Erf", [t]), emit.scalar(0.5)]), emit.scalar(0.5)]);
+  const density = emit.op("Exp", [emit.op("Neg", [emit.op("Mul", [t, t])])]);
+  // x·φ(x) = t·e^(−t²)/√π
+  const weighted = emit.op("Mul", [emit.op("Mul", [t, density]), emit.scalar(1 / Math.sqrt(Math.PI))]);
+  return emit.op("Mul", [dy, emit.op("Add", [cdf, weighted])]);
+}
+
+/** (x − μ)/√(σ² + ε) and 1/√(σ² + ε) over the last axis. */
+function normalize(emit: OnnxEmitter, x: string, width: number, epsilon: number): [string, string] {
+  const row = (value: number): string => emit.op("Expand", [emit.scalar(value), emit.ints([width])]);
+  const [normalized, , inverse] = emit.multi("LayerNormalization", [x, row(1), row(0)], { attributes: { axis: -1n, epsilon }, outputs: 3 });
+  return [normalized as string, inverse as string];
+}
+
+interface Mask {
+  readonly shape: readonly number[];
+  readonly rate: number;
+  readonly stream: number;
+}
+
+/**
+ * The mask of core/src/ops/dropout.ts in 32-bit integer arithmetic: a hash per row and one per column are mixed
+ * thoroughly (few elements), and an element is one exclusive-or, one product and one comparison.
+ */
+function dropoutMask(emit: OnnxEmitter, key: string, { shape, rate, stream }: Mask): string {
+  const columns = shape.at(-1) ?? 1;
+  const rows = columns === 0 ? 0 : shape.slice(0, -1).reduce((product, dimension) => product * dimension, 1);
+  const int = (value: number): string => emit.scalar(value, "int32");
+  const part = (index: number): string => emit.op("Gather", [key, int(index)]);
+  const xor = (a: string, b: string): string => emit.op("BitwiseXor", [a, b]);
+  const base = mix32(emit, xor(mix32(emit, xor(mix32(emit, part(0)), part(1))), int(stream)));
+  const counter = (length: number): string => emit.op("Range", [int(0), int(length), int(1)]);
+  const rowKeys = mix32(emit, emit.op("Add", [base, counter(rows)]));
+  const columnBase = mix32(emit, xor(base, int(0x5bd1e995)));
+  const columnKeys = mix32(emit, emit.op("Add", [columnBase, counter(columns)]));
+  const hash = xor(emit.op("Reshape", [rowKeys, emit.ints([rows, 1])]), columnKeys);
+  const odd = emit.op("BitwiseOr", [hash, int(1)]);
+  const kept = emit.op("GreaterOrEqual", [emit.op("Mul", [hash, odd]), int(dropThreshold(rate))]);
+  return emit.op("Reshape", [kept, emit.ints(shape)], { attributes: { allowzero: 1n } });
+}
+
+/** MurmurHash3's finalizer. Shifts are of the unsigned value, so the operand is seen as uint32 for them. */
+function mix32(emit: OnnxEmitter, value: string): string {
+  const shifted = (x: string, bits: number): string => {
+    const shift = emit.op("BitShift", [emit.cast(x, "uint32"), emit.scalar(bits, "uint32")], { attributes: { direction: "RIGHT" } });
+    return emit.op("BitwiseXor", [x, emit.cast(shift, "int32")]);
+  };
+  const first = emit.op("Mul", [shifted(value, 16), emit.scalar(0x85ebca6b | 0, "int32")]);
+  const second = emit.op("Mul", [shifted(first, 13), emit.scalar(0xc2b2ae35 | 0, "int32")]);
+  return shifted(second, 16);
+}

@@ -1,0 +1,73 @@
+import { sizeOf } from "@peftjs/core";
+import type { OnnxConstant } from "./emitter.ts";
+import { OnnxEmitter } from "./emitter.ts";
+import type { Graph, GraphInput, GraphNode, Value } from "./graph.ts";
+import { sameShape, uniformOf } from "./graph.ts";
+import { KernelCall } from "./kernels/definition.ts";
+import { BINARY_NAMES } from "./kernels/elementwise.ts";
+import { KERNELS } from "./kernels/registry.ts";
+
+export interface LoweredInput {
+  readonly group: string;
+  readonly name: string;
+  readonly onnxName: string;
+  readonly value: Value;
+}
+
+/** An ONNX program before it is written: nodes, constants, and which of the graph's inputs it reads. */
+export interface LoweredGraph {
+  readonly emit: OnnxEmitter;
+  readonly inputs: readonly LoweredInput[];
+  readonly outputs: readonly LoweredInput[];
+}
+
+/** Writes every node of the graph as ONNX. Inputs that nothing reads are left out. */
+export function lower(graph: Graph): LoweredGraph {
+  const emit = new OnnxEmitter();
+  const names = new Map<Value, string>();
+  const used = new Set<Value>([...graph.nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.map(({ value }) => value)]);
+  const inputs = graph.inputs.filter(({ value }) => used.has(value)).map((input, i) => ({ ...input, onnxName: `in${i}` }));
+  for (const { value, onnxName } of inputs) names.set(value, onnxName);
+  for (const node of graph.nodes) lowerNode(node, names, emit);
+  return { emit, inputs, outputs: outputsOf(graph.outputs, names, emit) };
+}
+
+function lowerNode(node: GraphNode, names: Map<Value, string>, emit: OnnxEmitter): void {
+  const definition = KERNELS.get(node.kernel);
+  if (definition === undefined) throw new Error(`No definition of kernel ${node.kernel}.`);
+  const args = node.inputs.map((input, i) => (isScalarOperand(node, i) ? emit.scalar(uniformOf(input) as number, input.dtype) : nameOf(input, names, emit)));
+  const call = new KernelCall(node.kernel, node.inputNames, node.inputs, node.attributes);
+  const results = definition.lower({ call, args, outputs: node.outputs, emit });
+  node.outputs.forEach((output, i) => names.set(output, results[i] as string));
+}
+
+/** In a broadcasting operator a uniform constant is one number when the other operand already has the full shape. */
+function isScalarOperand(node: GraphNode, index: number): boolean {
+  const [a, b] = node.inputs;
+  const [operand, other] = index === 0 ? [a, b] : [b, a];
+  if (!BINARY_NAMES.has(node.kernel) || operand === undefined || other === undefined) return false;
+  return uniformOf(operand) !== null && sameShape(other.shape, node.outputs[0]?.shape ?? []);
+}
+
+function nameOf(value: Value, names: Map<Value, string>, emit: OnnxEmitter): string {
+  const known = names.get(value);
+  if (known !== undefined) return known;
+  const name = constantName(value, emit);
+  names.set(value, name);
+  return name;
+}
+
+function constantName(value: Value, emit: OnnxEmitter): string {
+  const { constant } = value;
+  if (constant === null) throw new Error("A value is read before it is computed.");
+  if (constant.kind === "data") return emit.constant({ type: value.dtype, shape: value.shape, data: constant.data as OnnxConstant["data"] });
+  const scalar = emit.scalar(constant.value, value.dtype);
+  if (value.shape.length === 0) return scalar;
+  if (sizeOf(value.shape) === 1) return emit.op("Reshape", [scalar, emit.ints(value.shape)]);
+  return emit.op("Expand", [scalar, emit.ints(value.shape)]);
+}
+
+/** Every result gets a name of its own: a program may not return an input, a constant, or one value twice. */
+function outputsOf(outputs: readonly GraphInput[], names: Map<Value, string>, emit: OnnxEmitter): LoweredInput[] {
+  return outputs.map((output) => ({ ...output, onnxName: emit.op("Identity", [nameOf(output.value, names, emit)]) }));
+}
