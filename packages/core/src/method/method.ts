@@ -22,7 +22,7 @@ export interface Wire<Config> {
   readonly peftType: string;
   /** Key in adapter_config.json of every config field; fields not named here are not written. */
   readonly config: { readonly [K in keyof Config]?: string };
-  /** Suffix in the tensor file of every parameter, e.g. `{ a: "lora_A.weight" }`. */
+  /** Suffix in the tensor file of every parameter, e.g. `{ down: "down.weight" }`. */
   readonly tensors: Readonly<Record<string, string>>;
   /** Keys written with a fixed value because readers expect them. */
   readonly constants?: Readonly<Record<string, unknown>>;
