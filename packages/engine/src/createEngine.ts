@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { PeftError } from "@peftjs/core";
+import { ensureTfjs } from "@peftjs/core/internal";
 import type { EagerBackend } from "./eager/backends.ts";
 import { activateBackend } from "./eager/backends.ts";
 import { EagerEngine } from "./eager/engine.ts";
@@ -21,6 +22,7 @@ export interface EngineOptions {
  * @throws PeftError `ENGINE_UNKNOWN` for another kind, `BACKEND_MISSING` for a tfjs backend that is not installed.
  */
 export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
+  ensureTfjs();
   switch (options.kind ?? "onnx") {
     case "onnx":
       return new OnnxEngine({ threads: options.threads ?? availableParallelism() });

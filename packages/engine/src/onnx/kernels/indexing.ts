@@ -39,18 +39,17 @@ export const INDEXING: readonly KernelDefinition[] = [
     },
   },
   {
-    // Indices outside [0, depth) give a row of `offValue` in tfjs; ONNX counts negative ones from the end, so they are moved out of range.
+    // A comparison with 0 … depth − 1: indices outside give a row of `offValue`, as in tfjs. (ONNX's OneHot counts negative ones from the end.)
     name: "OneHot",
     infer: (call) => [{ shape: [...call.input("indices").shape, call.number("depth")], dtype: oneHotType(call.attributes) }],
     lower: ({ call, args, emit, outputs }) => {
-      const dtype = outputs[0]?.dtype === "int32" ? "int32" : "float32";
-      const depth = call.number("depth");
-      const index = emit.cast(args[0] as string, "int64");
-      const safe = emit.op("Where", [emit.op("Less", [index, emit.scalar(0, "int64")]), emit.scalar(depth, "int64"), index]);
-      const values = [call.number("offValue"), call.number("onValue")];
-      const pair = emit.constant({ type: dtype, shape: [2], data: dtype === "int32" ? Int32Array.from(values) : Float32Array.from(values) });
-      const result = emit.op("OneHot", [safe, emit.scalar(depth, "int64"), pair]);
-      return [outputs[0]?.dtype === "bool" ? emit.cast(result, "bool") : result];
+      const dtype = outputs[0]?.dtype ?? "int32";
+      const column = emit.op("Unsqueeze", [args[0] as string, emit.ints([-1])]);
+      const classes = emit.op("Range", [emit.scalar(0, "int32"), emit.scalar(call.number("depth"), "int32"), emit.scalar(1, "int32")]);
+      const hit = emit.op("Equal", [column, classes]);
+      const [on, off] = [call.number("onValue"), call.number("offValue")];
+      if (on === 1 && off === 0) return [dtype === "bool" ? hit : emit.cast(hit, dtype)];
+      return [emit.op("Where", [hit, emit.scalar(on, dtype), emit.scalar(off, dtype)])];
     },
   },
 ];

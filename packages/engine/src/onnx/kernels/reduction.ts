@@ -1,5 +1,5 @@
 import type { DType } from "@peftjs/core";
-import type { KernelDefinition } from "./definition.ts";
+import type { KernelCall, KernelDefinition } from "./definition.ts";
 import { normalizeAxes, reducedShape } from "./shapes.ts";
 
 /** ReduceX over `attribute`; axes are an input except where this operator set still has them as an attribute. */
@@ -8,16 +8,21 @@ function reduction(name: string, to: string, attribute = "axis"): KernelDefiniti
     name,
     infer: (call) => {
       const x = call.input("x");
-      return [{ shape: reducedShape(x.shape, call.numbers(attribute), call.boolean("keepDims")), dtype: x.dtype }];
+      return [{ shape: reducedShape(x.shape, axesOf(call, attribute), call.boolean("keepDims")), dtype: x.dtype }];
     },
     lower: ({ call, args, emit }) => {
       const x = call.input("x");
-      const axes = normalizeAxes(call.numbers(attribute), x.shape.length);
+      const axes = normalizeAxes(axesOf(call, attribute), x.shape.length);
       if (axes.length === 0) return [emit.op("Identity", args)];
       const keepdims = call.boolean("keepDims") ? 1n : 0n;
       return [emit.op(to, [args[0] as string, emit.ints(axes)], { attributes: { keepdims } })];
     },
   };
+}
+
+/** No axes given means all of them. */
+function axesOf(call: KernelCall, attribute: string): readonly number[] {
+  return call.has(attribute) ? call.numbers(attribute) : call.input("x").shape.map((_, axis) => axis);
 }
 
 /** Truth reductions go through int32: ONNX reduces numbers only. */
