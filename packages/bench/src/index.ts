@@ -1,1 +1,10 @@
-export {};
+export { benchCommand } from "./command.ts";
+export { exitCode, printError, runProgram } from "./program.ts";
+export { registeredMethods } from "./methods.ts";
+export { runBench } from "./bench.ts";
+export type { BenchOptions, BenchProgress } from "./bench.ts";
+export { planRuns } from "./plan.ts";
+export type { PlanOptions } from "./plan.ts";
+export { Experiment, readExperiment, readMethodSettings } from "./experiment.ts";
+export { RunResult, RunSpec } from "./results.ts";
+export { markdownReport, plainTable, summaryTable } from "./report.ts";

@@ -1,0 +1,70 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { PeftError } from "@peftjs/core";
+import { parse } from "yaml";
+import { z } from "zod";
+import { experimentsFolder } from "./paths.ts";
+
+const positive = z.int().positive();
+
+/** How one method is trained in the comparison. */
+const MethodSettings = z.strictObject({
+  learningRate: z.number().positive(),
+  config: z.record(z.string(), z.unknown()).default({}).describe("The method's own settings."),
+});
+
+/** A preset: what is compared and for how long. */
+export const Experiment = z.strictObject({
+  tasks: z.union([z.literal("all"), z.array(z.string()).min(1)]),
+  methods: z.union([z.literal("all"), z.array(z.string()).min(1)]).default("all"),
+  seeds: z.array(z.int().min(0)).min(1),
+  batchSize: positive.default(16),
+  maxLength: positive.default(64),
+  weightDecay: z.number().min(0).default(0.01),
+  warmupFraction: z.number().min(0).max(1).default(0.1),
+  epochs: positive,
+  rows: z.strictObject({
+    /** Training rows of one run, at most. */
+    train: positive,
+    /** Rows seen by all runs together (rows × epochs × runs): the time budget, in a unit that is the same on every machine. */
+    budget: positive.nullable().default(null),
+    dev: positive,
+    test: positive,
+  }),
+});
+export type Experiment = z.infer<typeof Experiment>;
+
+const MethodsFile = z.record(z.string(), MethodSettings);
+export type MethodsFile = z.infer<typeof MethodsFile>;
+
+/** Presets that ship with the package. */
+export const presetNames = ["quick", "smoke", "full"] as const;
+
+/** Reads a preset by name, or a YAML file by path. Throws `PRESET_NOT_FOUND`, `PRESET_INVALID`. */
+export function readExperiment(preset: string): Experiment {
+  const named = presetNames.some((name) => name === preset);
+  if (!named && !/\.(ya?ml|json)$/.test(preset)) {
+    throw new PeftError(
+      "PRESET_NOT_FOUND",
+      `There is no preset "${preset}". Presets: ${presetNames.join(", ")}; or give the path of a .yaml file of the same form.`,
+    );
+  }
+  return read(named ? join(experimentsFolder, `${preset}.yaml`) : preset, Experiment);
+}
+
+/** Learning rate and settings of every method, by name; `default` serves the methods without an entry. */
+export function readMethodSettings(): MethodsFile {
+  return read(join(experimentsFolder, "methods.yaml"), MethodsFile);
+}
+
+function read<T>(path: string, schema: z.ZodType<T>): T {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new PeftError("PRESET_NOT_FOUND", `Cannot read the preset file "${path}". Check the path.`, { cause });
+  }
+  const parsed = schema.safeParse(parse(text));
+  if (parsed.success) return parsed.data;
+  throw new PeftError("PRESET_INVALID", `"${path}" is not a valid preset:\n${z.prettifyError(parsed.error)}`);
+}

@@ -1,0 +1,148 @@
+import { cpus, totalmem } from "node:os";
+import type { RunResult, RunSpec } from "./results.ts";
+
+export interface ReportInput {
+  readonly title: string;
+  readonly runs: readonly RunSpec[];
+  readonly results: readonly RunResult[];
+}
+
+/** One method over all tasks and seeds. */
+interface MethodSummary {
+  readonly method: string;
+  /** Scores of the seeds, per task. */
+  readonly scores: ReadonlyMap<string, readonly number[]>;
+  readonly trainable: number | null;
+  readonly total: number | null;
+  readonly stepMilliseconds: number | null;
+  readonly peakMemoryBytes: number | null;
+  readonly failed: number;
+}
+
+/** The comparison as rows of cells, the first being the heading. */
+export function summaryTable(results: readonly RunResult[]): string[][] {
+  const tasks = unique(results.map((r) => r.task));
+  const metrics = new Map(results.filter((r) => r.metric !== "").map((r) => [r.task, r.metric]));
+  const heading = [
+    "method",
+    ...tasks.map((task) => (metrics.has(task) ? `${task} (${metrics.get(task) ?? ""})` : task)),
+    "mean",
+    "trainable",
+    "share",
+    "ms/step",
+    "peak memory",
+  ];
+  return [heading, ...summarise(results).map((summary) => summaryRow(summary, tasks))];
+}
+
+function summaryRow(summary: MethodSummary, tasks: readonly string[]): string[] {
+  const perTask = tasks.map((task) => summary.scores.get(task) ?? []);
+  const means = perTask.filter((scores) => scores.length > 0).map(mean);
+  const share = summary.trainable !== null && summary.total !== null ? `${((100 * summary.trainable) / summary.total).toFixed(2)} %` : "–";
+  return [
+    summary.failed > 0 ? `${summary.method} (${summary.failed} failed)` : summary.method,
+    ...perTask.map(scoreCell),
+    means.length === tasks.length ? percent(mean(means)) : "–",
+    summary.trainable?.toLocaleString("en-US") ?? "–",
+    share,
+    summary.stepMilliseconds?.toFixed(1) ?? "–",
+    summary.peakMemoryBytes === null ? "–" : `${(summary.peakMemoryBytes / 2 ** 20).toFixed(0)} MiB`,
+  ];
+}
+
+/** Methods in the order of their first run. Step time is averaged over tasks, memory is the largest. */
+function summarise(results: readonly RunResult[]): MethodSummary[] {
+  return unique(results.map((r) => r.method)).map((method) => {
+    const own = results.filter((r) => r.method === method);
+    const scores = new Map<string, number[]>();
+    for (const { task, score } of own) if (score !== null) scores.set(task, [...(scores.get(task) ?? []), score]);
+    return {
+      method,
+      scores,
+      trainable: own.find((r) => r.trainableParameters !== null)?.trainableParameters ?? null,
+      total: own.find((r) => r.totalParameters !== null)?.totalParameters ?? null,
+      stepMilliseconds: meanOrNull(own.map((r) => r.stepMilliseconds)),
+      peakMemoryBytes: own.reduce<number | null>((peak, r) => (r.peakMemoryBytes === null ? peak : Math.max(peak ?? 0, r.peakMemoryBytes)), null),
+      failed: own.filter((r) => r.status === "error").length,
+    };
+  });
+}
+
+/** `71.3 ± 0.4`: mean and sample standard deviation over seeds, in percent. */
+function scoreCell(scores: readonly number[]): string {
+  if (scores.length === 0) return "–";
+  const spread = standardDeviation(scores);
+  return spread === null ? percent(mean(scores)) : `${percent(mean(scores))} ± ${(100 * spread).toFixed(1)}`;
+}
+
+/** The table for a terminal: columns aligned, numbers to the right. */
+export function plainTable(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  const line = (row: readonly string[]) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join("  ");
+  return rows.map(line).join("\n");
+}
+
+export function markdownReport({ title, runs, results }: ReportInput): string {
+  const details = results.map((r) => [
+    r.method,
+    r.task,
+    String(r.seed),
+    r.score === null ? "–" : `${percent(r.score)} ${r.metric}`,
+    r.stepMilliseconds?.toFixed(1) ?? "–",
+    r.peakMemoryBytes === null ? "–" : (r.peakMemoryBytes / 2 ** 20).toFixed(0),
+    r.seconds.toFixed(0),
+    r.status,
+  ]);
+  const failures = results.filter((r) => r.error !== undefined);
+  return [
+    `# ${title}`,
+    settingsParagraph(runs),
+    markdownTable(summaryTable(results)),
+    "Scores are percent of the task's metric on the test split, at the best epoch on the dev split; mean ± standard deviation over seeds. Trainable counts include the task head; with several tasks they are the first task's. Milliseconds per step: median of a run without its first steps, averaged over tasks. Peak memory: largest resident set of a run's own process.",
+    "## Runs",
+    markdownTable([["method", "task", "seed", "score", "ms/step", "peak MiB", "seconds", "status"], ...details]),
+    ...(failures.length === 0 ? [] : ["## Errors", ...failures.map((r) => `**${r.method} · ${r.task} · seed ${r.seed}**\n\n\`\`\`text\n${r.error ?? ""}\n\`\`\``)]),
+    "",
+  ].join("\n\n");
+}
+
+function settingsParagraph(runs: readonly RunSpec[]): string {
+  const first = runs[0];
+  if (first === undefined) return "No runs.";
+  const rates = unique(runs.map((r) => `${r.method} ${r.learningRate}`)).join(", ");
+  const processor = cpus()[0]?.model.trim() ?? "unknown processor";
+  return [
+    `Base model: ${first.model ?? "@peftjs/base-mini"}. ${first.trainRows} training rows, ${first.epochs} epochs, batch ${first.batchSize}, at most ${first.maxLength} tokens, AdamW (decay ${first.weightDecay}), linear schedule with ${100 * first.warmupFraction} % warm-up; learning rates: ${rates}.`,
+    `Engine: ${first.engine}. Machine: ${cpus().length} × ${processor}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}.`,
+  ].join("\n");
+}
+
+function markdownTable(rows: readonly (readonly string[])[]): string {
+  const [heading = [], ...body] = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")));
+  const rule = heading.map((_, column) => (column === 0 ? "---" : "---:"));
+  return [heading, rule, ...body].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+function percent(score: number): string {
+  return (100 * score).toFixed(1);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function meanOrNull(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : mean(known);
+}
+
+/** Sample standard deviation; null for fewer than two values. */
+export function standardDeviation(values: readonly number[]): number | null {
+  if (values.length < 2) return null;
+  const centre = mean(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
+}
+
+function unique<T>(values: readonly T[]): T[] {
+  return [...new Set(values)];
+}
