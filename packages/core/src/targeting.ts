@@ -1,4 +1,7 @@
 import { z } from "zod";
+import { PeftError } from "./errors.ts";
+import type { LayerSite } from "./model/site.ts";
+import { nearMisses } from "./nearMisses.ts";
 
 /**
  * Which layers a method attaches to. Used by every method's schema: `z.strictObject({ ...targetFields, rank: … })`.
@@ -19,3 +22,113 @@ export const targetFields = {
 
 const TargetSchema = z.object(targetFields);
 export type TargetConfig = z.infer<typeof TargetSchema>;
+
+/** What targeting needs to know of a model. */
+export interface TargetContext {
+  readonly sites: readonly LayerSite[];
+  readonly defaultTargets: readonly string[];
+  readonly headModules: readonly string[];
+}
+
+/**
+ * The layers a config names, in the model's order.
+ * @throws PeftError `TARGET_NOT_FOUND` when nothing matches, `CONFIG_INVALID` for a broken regular expression or two selections at once.
+ */
+export function resolveTargets(config: TargetConfig, context: TargetContext): LayerSite[] {
+  const saved = config.modulesToSave ?? context.headModules;
+  const candidates = context.sites.filter(
+    (site) => !isInModules(site.path, saved) && !(config.excludeModules !== null && matches(config.excludeModules, site.path)),
+  );
+  const selected = select(config, context, candidates);
+  const blocks = blockFilter(config);
+  const kept = blocks === null ? selected : selected.filter((site) => blocks.has(site.block ?? -1) || isExactName(config, site));
+  if (kept.length === 0) throw notFound(config, context, candidates, selected);
+  return kept;
+}
+
+function select(config: TargetConfig, context: TargetContext, candidates: readonly LayerSite[]): LayerSite[] {
+  const { targetModules, targetRoles } = config;
+  if (targetModules !== null && targetRoles !== null) {
+    throw new PeftError("CONFIG_INVALID", "Both targetModules and targetRoles are set. Keep one of them: each names layers on its own.");
+  }
+  if (targetRoles !== null) return candidates.filter((site) => targetRoles.includes(site.role));
+  if (typeof targetModules === "string" && targetModules.toLowerCase() === "all-linear") {
+    return candidates.filter((site) => site.kind === "linear" && !isInModules(site.path, context.headModules));
+  }
+  if (targetModules === null && context.defaultTargets.length === 0) {
+    throw new PeftError(
+      "TARGET_NOT_FOUND",
+      `This architecture has no default targets. Set targetModules, e.g. "all-linear". ${available(candidates)}`,
+    );
+  }
+  const wanted = targetModules ?? context.defaultTargets;
+  return candidates.filter((site) => matches(wanted, site.path));
+}
+
+/** Whether a path is matched by a list of suffixes (whole path, or its tail after a dot) or a regular expression over all of it. */
+function matches(rule: readonly string[] | string, path: string): boolean {
+  if (typeof rule === "string") return regularExpression(rule).test(path);
+  return rule.some((suffix) => path === suffix || path.endsWith(`.${suffix}`));
+}
+
+function regularExpression(source: string, prefix = ""): RegExp {
+  try {
+    return new RegExp(`^(?:${prefix}(?:${source}))$`, "u");
+  } catch (cause) {
+    throw new PeftError("CONFIG_INVALID", `"${source}" is not a regular expression: ${(cause as Error).message}.`, { cause });
+  }
+}
+
+/** Whether `path` is one of the named modules or lies inside one; a name is a whole path or its tail after a dot. */
+export function isInModules(path: string, modules: readonly string[]): boolean {
+  return modules.some((name) => `.${path}.`.includes(`.${name}.`));
+}
+
+function blockFilter(config: TargetConfig): Set<number> | null {
+  const { layersToTransform } = config;
+  if (layersToTransform === null) return null;
+  return new Set(typeof layersToTransform === "number" ? [layersToTransform] : layersToTransform);
+}
+
+/** An entry that is a whole path names its layer whatever `layersToTransform` says. */
+function isExactName(config: TargetConfig, site: LayerSite): boolean {
+  return Array.isArray(config.targetModules) && config.targetModules.includes(site.path);
+}
+
+function notFound(config: TargetConfig, context: TargetContext, candidates: readonly LayerSite[], selected: readonly LayerSite[]): PeftError {
+  if (selected.length > 0) {
+    const blocks = context.sites.flatMap((site) => (site.block === null ? [] : [site.block]));
+    return new PeftError(
+      "TARGET_NOT_FOUND",
+      `layersToTransform ${JSON.stringify(config.layersToTransform)} leaves none of the ${selected.length} matched layers. ` +
+        `The model has blocks 0 to ${Math.max(...blocks, 0)}.`,
+    );
+  }
+  const wanted = config.targetRoles ?? config.targetModules ?? context.defaultTargets;
+  const words = typeof wanted === "string" ? [wanted] : wanted;
+  const names = config.targetRoles === null ? suffixes(candidates) : [...new Set(candidates.map((site) => site.role))];
+  const near = [...new Set(words.flatMap((word) => nearMisses(word, names)))];
+  const hint = near.length === 0 ? "" : ` Did you mean ${near.map((name) => `"${name}"`).join(" or ")}?`;
+  const hidden = context.sites.length - candidates.length;
+  const note = hidden === 0 ? "" : ` ${hidden} layers are left out by excludeModules or modulesToSave.`;
+  return new PeftError("TARGET_NOT_FOUND", `No layer matches ${JSON.stringify(wanted)}.${hint} ${available(candidates)}${note}`);
+}
+
+function available(sites: readonly LayerSite[]): string {
+  return `Layers end in: ${suffixes(sites).join(", ") || "(none)"}.`;
+}
+
+function suffixes(sites: readonly LayerSite[]): string[] {
+  return [...new Set(sites.map((site) => site.path.split(".").at(-1) as string))];
+}
+
+/**
+ * The value of the first pattern that matches a path, as in the Python library: a key is a regular expression for the whole path
+ * or for its tail after a dot. `undefined` when none matches.
+ */
+export function patternValue<T>(patterns: Readonly<Record<string, T>>, path: string): T | undefined {
+  for (const [pattern, value] of Object.entries(patterns)) {
+    if (regularExpression(pattern, "(?:.*\\.)?").test(path)) return value;
+  }
+  return undefined;
+}

@@ -1,0 +1,155 @@
+import { PeftError } from "../errors.ts";
+import type { InitResult, Method } from "../method/method.ts";
+import { parseConfig } from "../method/parseConfig.ts";
+import type { BaseModel } from "../model/model.ts";
+import { weightShape, type LayerSite } from "../model/site.ts";
+import { createGenerator, type Generator } from "../random.ts";
+import { resolveTargets } from "../targeting.ts";
+import { cloneTensor, type HostTensor, type Named } from "../tensors.ts";
+import { parametersIn, savedModules } from "./savedModules.ts";
+import { tiedNames } from "./tied.ts";
+
+/**
+ * A private value of a base parameter, used while the adapter is active.
+ * `saved`: a module trained in full beside the method; `trained`: what the method itself trains; `replaced`: a base weight that
+ * the method's initialisation changed (frozen).
+ */
+export interface Override {
+  readonly kind: "saved" | "trained" | "replaced";
+  readonly tensor: HostTensor;
+}
+
+/** A layer with an adapter on it. */
+export interface AdaptedLayer {
+  readonly site: LayerSite;
+  /** The method's config for this layer. */
+  readonly config: object;
+  /** Short names of the layer's parameters and buffers; the adapter holds them as `<path>.<name>`. */
+  readonly names: readonly string[];
+}
+
+export interface Adapter {
+  /** Unlike the name, never used twice. */
+  readonly id: number;
+  readonly name: string;
+  readonly method: Method;
+  readonly config: object;
+  readonly layers: readonly AdaptedLayer[];
+  /** Modules trained in full and saved with the adapter. */
+  readonly modulesToSave: readonly string[];
+  /** Trainable parameters as `<site path>.<short name>`. */
+  readonly params: Map<string, HostTensor>;
+  /** Untrained tensors of the layers, named alike. */
+  readonly buffers: Map<string, HostTensor>;
+  /** By name of the base parameter; tied parameters share one tensor. */
+  readonly overrides: Map<string, Override>;
+  /** Keys of a loaded adapter_config.json that no field of the config holds; written back on save. */
+  readonly configJson: Readonly<Record<string, unknown>>;
+}
+
+export interface CreateAdapterOptions {
+  readonly name: string;
+  readonly method: Method;
+  readonly config?: object | undefined;
+  readonly seed?: number | undefined;
+  /** False when the parameters are about to be replaced by those of a file. */
+  readonly calibrate?: boolean | undefined;
+  readonly configJson?: Readonly<Record<string, unknown>> | undefined;
+}
+
+let created = 0;
+
+/**
+ * Parses the config, finds the layers and initialises their parameters, in the order of the model's layers, from one generator
+ * seeded with `seed`. The base model is only read.
+ */
+export async function createAdapter(base: BaseModel, options: CreateAdapterOptions): Promise<Adapter> {
+  const { name, method, seed = 0 } = options;
+  const config = parseConfig(method, options.config ?? {});
+  const targetConfig = method.targets(config);
+  const sites = targetConfig === null ? [] : resolveTargets(targetConfig, base);
+  const calibration = options.calibrate === false ? undefined : await method.calibrate?.({ model: base, sites, config });
+  const adapter: Adapter = {
+    id: ++created,
+    name,
+    method,
+    config,
+    layers: [],
+    modulesToSave: savedModules(base, config),
+    params: new Map(),
+    buffers: new Map(),
+    overrides: new Map(),
+    configJson: options.configJson ?? {},
+  };
+  const generator = createGenerator(seed);
+  const layers = sites.map((site) => initLayer({ base, adapter, site, generator, calibration }));
+  addSaved(base, adapter);
+  addTrained(base, adapter, sites);
+  return { ...adapter, layers };
+}
+
+interface InitLayerOptions {
+  readonly base: BaseModel;
+  readonly adapter: Adapter;
+  readonly site: LayerSite;
+  readonly generator: Generator;
+  readonly calibration: unknown;
+}
+
+function initLayer({ base, adapter, site, generator, calibration }: InitLayerOptions): AdaptedLayer {
+  const { method } = adapter;
+  const config = method.siteConfig?.({ site, config: adapter.config }) ?? adapter.config;
+  const weight = parameterOf(base, site.weight);
+  const bias = site.bias === null ? null : parameterOf(base, site.bias);
+  checkWeight(site, weight);
+  const result: InitResult = method.init?.({ site, config, generator, weight, bias, calibration }) ?? { params: {} };
+  for (const [short, tensor] of Object.entries(result.params)) adapter.params.set(`${site.path}.${short}`, tensor);
+  for (const [short, tensor] of Object.entries(result.buffers ?? {})) adapter.buffers.set(`${site.path}.${short}`, tensor);
+  if (result.weight !== undefined) {
+    checkWeight(site, result.weight);
+    adapter.overrides.set(site.weight, { kind: "replaced", tensor: result.weight });
+  }
+  return { site, config, names: [...Object.keys(result.params), ...Object.keys(result.buffers ?? {})] };
+}
+
+function addTrained(base: BaseModel, adapter: Adapter, targets: readonly LayerSite[]): void {
+  const { method, config } = adapter;
+  if (method.trains === undefined) return;
+  for (const name of base.parameters.keys()) {
+    if (method.trains({ name, targets, config })) override(base, adapter, { name, kind: "trained" });
+  }
+}
+
+function addSaved(base: BaseModel, adapter: Adapter): void {
+  for (const name of parametersIn(base, adapter.modulesToSave)) override(base, adapter, { name, kind: "saved" });
+}
+
+/** Gives the adapter a copy of a base parameter, shared with the parameters tied to it. */
+function override(base: BaseModel, adapter: Adapter, { name, kind }: { readonly name: string; readonly kind: Override["kind"] }): void {
+  const present = adapter.overrides.get(name);
+  if (present !== undefined && present.kind !== "replaced") return;
+  const tensor = present?.tensor ?? cloneTensor(parameterOf(base, name));
+  for (const tied of tiedNames(base, name)) adapter.overrides.set(tied, { kind, tensor });
+}
+
+export function parameterOf(base: BaseModel, name: string): HostTensor {
+  const tensor = base.parameters.get(name);
+  if (tensor === undefined) throw new PeftError("PARAMETER_UNKNOWN", `The model has no parameter "${name}".`);
+  return tensor;
+}
+
+function checkWeight(site: LayerSite, weight: HostTensor): void {
+  const expected = weightShape(site);
+  if (weight.shape.length !== 2 || weight.shape[0] !== expected[0] || weight.shape[1] !== expected[1]) {
+    throw new PeftError(
+      "SHAPE_MISMATCH",
+      `The weight of ${site.path} has shape [${weight.shape.join(", ")}], but its layer is described as [${expected.join(", ")}].`,
+    );
+  }
+}
+
+/** A layer's parameters and buffers by short name. */
+export function layerTensors(adapter: Adapter, layer: AdaptedLayer): Named<HostTensor> {
+  const read = (local: string): HostTensor => (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
+  return Object.fromEntries(layer.names.map((short) => [short, read(`${layer.site.path}.${short}`)]));
+}

@@ -1,0 +1,84 @@
+import type * as tf from "@tensorflow/tfjs-core";
+import * as tfjs from "@tensorflow/tfjs-core";
+import { PeftError } from "../errors.ts";
+import { onHost } from "../gradients.ts";
+import type { LayerSite } from "../model/site.ts";
+import type { HostTensor, Named } from "../tensors.ts";
+import { layerTensors, type AdaptedLayer, type Adapter } from "./adapter.ts";
+
+export interface MergeLayersOptions {
+  readonly adapter: Adapter;
+  /** The current value of a base parameter, earlier merges included. */
+  readonly current: (name: string) => HostTensor;
+  /** Refuse a result with NaN or infinite entries. */
+  readonly safe: boolean;
+}
+
+/**
+ * The weights and biases that an adapter's layers come to: W + ΔW and b + Δb, by parameter name. Nothing is written to.
+ * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe`.
+ */
+export function mergeLayers({ adapter, current, safe }: MergeLayersOptions): Map<string, HostTensor> {
+  requireMergeable(adapter);
+  const merged = new Map<string, HostTensor>();
+  for (const layer of adapter.layers) {
+    for (const [name, tensor] of mergeLayer(adapter, layer, current)) {
+      if (safe) requireFinite(tensor, { name, adapter });
+      merged.set(name, tensor);
+    }
+  }
+  return merged;
+}
+
+export function requireMergeable({ name, method, layers }: Adapter): void {
+  if (method.capabilities.merge && (method.delta !== undefined || method.forward === undefined || layers.length === 0)) return;
+  throw new PeftError(
+    "MERGE_UNSUPPORTED",
+    `The adapter "${name}" cannot be merged: method "${method.name}" computes more than a change of its layers' weights. ` +
+      `Keep it attached, or save it with saveAdapter.`,
+  );
+}
+
+function mergeLayer(adapter: Adapter, layer: AdaptedLayer, current: (name: string) => HostTensor): [string, HostTensor][] {
+  const { method } = adapter;
+  const { site, config } = layer;
+  if (method.delta === undefined) return [];
+  const weight = current(site.weight);
+  const bias = site.bias === null ? null : current(site.bias);
+  const { newWeight, newBias } = onHost(() => {
+    const w = toTensor(weight) as tf.Tensor2D;
+    const b = bias === null ? null : (toTensor(bias) as tf.Tensor1D);
+    const params: Named<tf.Tensor> = Object.fromEntries(Object.entries(layerTensors(adapter, layer)).map(([short, tensor]) => [short, toTensor(tensor)]));
+    const delta = (method.delta as NonNullable<typeof method.delta>)({ site, config, params, weight: w, bias: b });
+    return { newWeight: toHost(tfjs.add(w, delta.weight)), newBias: mergedBias(site, b, delta.bias) };
+  });
+  const result: [string, HostTensor][] = [[site.weight, { ...newWeight, shape: weight.shape }]];
+  if (newBias !== null && site.bias !== null) result.push([site.bias, newBias]);
+  return result;
+}
+
+function mergedBias(site: LayerSite, bias: tf.Tensor1D | null, delta: tf.Tensor1D | undefined): HostTensor | null {
+  if (delta === undefined) return null;
+  if (bias === null) {
+    throw new PeftError("MERGE_UNSUPPORTED", `${site.path} has no bias, so the adapter's bias cannot be merged into it. Keep the adapter attached.`);
+  }
+  return toHost(tfjs.add(bias, delta));
+}
+
+function requireFinite(tensor: HostTensor, { name, adapter }: { readonly name: string; readonly adapter: Adapter }): void {
+  const bad = tensor.data.findIndex((value) => !Number.isFinite(value));
+  if (bad < 0) return;
+  throw new PeftError(
+    "MERGE_NOT_FINITE",
+    `Merging the adapter "${adapter.name}" would put ${String(tensor.data[bad])} at position ${bad} of "${name}". Nothing was merged. ` +
+      `The adapter's training diverged: load an earlier checkpoint or lower the learning rate.`,
+  );
+}
+
+function toTensor(tensor: HostTensor): tf.Tensor {
+  return tfjs.tensor(tensor.data, [...tensor.shape], tensor.dtype);
+}
+
+function toHost(tensor: tf.Tensor): HostTensor {
+  return { dtype: "float32", shape: tensor.shape, data: tensor.dataSync().slice() as Float32Array };
+}

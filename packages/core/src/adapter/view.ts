@@ -1,0 +1,152 @@
+import type { BaseModel } from "../model/model.ts";
+import { PeftError } from "../errors.ts";
+import type { HostTensor } from "../tensors.ts";
+import type { AdaptedLayer, Adapter } from "./adapter.ts";
+import { tiedNames } from "./tied.ts";
+
+/** An adapter on one layer, with the keys of its parameters among the tensors of a program. */
+export interface AttachedLayer {
+  readonly adapter: Adapter;
+  readonly layer: AdaptedLayer;
+  /** Short name → key. */
+  readonly keys: ReadonlyMap<string, string>;
+}
+
+/** Where a trainable value lives. */
+export interface Slot {
+  read(): HostTensor;
+  write(tensor: HostTensor): void;
+}
+
+/** Everything that follows from which adapters are active, merged and trainable. */
+export interface View {
+  readonly structure: string;
+  readonly active: readonly Adapter[];
+  /** Name of a base parameter → key of the tensor that stands for it now. */
+  readonly keys: ReadonlyMap<string, string>;
+  readonly frozen: Readonly<Record<string, HostTensor>>;
+  readonly slots: ReadonlyMap<string, Slot>;
+  /** Layer path → adapters on it, innermost first. */
+  readonly layers: ReadonlyMap<string, readonly AttachedLayer[]>;
+}
+
+export interface ViewState {
+  readonly base: BaseModel;
+  /** In the order in which their changes are applied. */
+  readonly active: readonly Adapter[];
+  /** Names of the active adapters that learn. */
+  readonly trainable: ReadonlySet<string>;
+  /** Names of adapters whose layers are folded into `mergedWeights`. */
+  readonly merged: ReadonlySet<string>;
+  readonly mergedWeights: ReadonlyMap<string, HostTensor>;
+}
+
+/**
+ * Resolves every base parameter to one tensor and sorts tensors into frozen and trainable. Keys: a base parameter's own name;
+ * `<adapter>.<name>` for an adapter's parameters and private values. Of several active adapters that save the same module, the
+ * last one's copy is used.
+ * @throws PeftError `ADAPTER_CONFLICT` when two active adapters train or replace the same base parameter.
+ */
+export function buildView(state: ViewState): View {
+  const { base, active } = state;
+  const owners = overrideOwners(active);
+  const keys = new Map<string, string>();
+  const frozen: Record<string, HostTensor> = {};
+  const slots = new Map<string, Slot>();
+  for (const [name, tensor] of base.parameters) {
+    const key = resolveKey(state, owners.get(name), name);
+    keys.set(name, key);
+    if (slots.has(key) || key in frozen) continue;
+    const owner = owners.get(name);
+    const mergedWeight = state.mergedWeights.get(name);
+    if (mergedWeight !== undefined) frozen[key] = mergedWeight;
+    else if (owner === undefined) frozen[key] = tensor;
+    else if (learns(state, owner) && owner.overrides.get(name)?.kind !== "replaced") slots.set(key, overrideSlot(base, owner, name));
+    else frozen[key] = (owner.overrides.get(name) as { tensor: HostTensor }).tensor;
+  }
+  const layers = attachLayers(state, frozen, slots);
+  return { structure: describe(state), active, keys, frozen, slots, layers };
+}
+
+function resolveKey(state: ViewState, owner: Adapter | undefined, name: string): string {
+  if (state.mergedWeights.has(name)) return name;
+  const canonical = tiedNames(state.base, name).find((tied) => sharesTensor(state, owner, { tied, name })) ?? name;
+  return owner === undefined ? canonical : `${owner.name}.${canonical}`;
+}
+
+/** Whether two tied names still mean the same tensor: replacing or merging the weight of one layer unties it. */
+function sharesTensor(state: ViewState, owner: Adapter | undefined, { tied, name }: { readonly tied: string; readonly name: string }): boolean {
+  if (state.mergedWeights.has(tied)) return false;
+  const values = state.active.filter((adapter) => adapter.overrides.has(tied));
+  if (owner === undefined) return values.length === 0;
+  return owner.overrides.get(tied)?.tensor === owner.overrides.get(name)?.tensor;
+}
+
+/** The adapter whose private value stands for each overridden base parameter. */
+function overrideOwners(active: readonly Adapter[]): Map<string, Adapter> {
+  const owners = new Map<string, Adapter>();
+  for (const adapter of active) {
+    for (const [name, override] of adapter.overrides) {
+      const other = owners.get(name);
+      if (other !== undefined && override.kind !== "saved" && other.overrides.get(name)?.kind !== "saved") {
+        throw new PeftError(
+          "ADAPTER_CONFLICT",
+          `The adapters "${other.name}" and "${adapter.name}" both change the base parameter "${name}", so they cannot be active together. ` +
+            `Activate one of them, or merge the first into the base model.`,
+        );
+      }
+      owners.set(name, adapter);
+    }
+  }
+  return owners;
+}
+
+function learns(state: ViewState, adapter: Adapter): boolean {
+  return state.trainable.has(adapter.name) && !state.merged.has(adapter.name);
+}
+
+function overrideSlot(base: BaseModel, adapter: Adapter, name: string): Slot {
+  const read = (): HostTensor => (adapter.overrides.get(name) as { tensor: HostTensor }).tensor;
+  const write = (tensor: HostTensor): void => {
+    const { kind } = adapter.overrides.get(name) as { kind: "saved" | "trained" };
+    for (const tied of tiedNames(base, name)) adapter.overrides.set(tied, { kind, tensor });
+  };
+  return { read, write };
+}
+
+function attachLayers(state: ViewState, frozen: Record<string, HostTensor>, slots: Map<string, Slot>): Map<string, AttachedLayer[]> {
+  const layers = new Map<string, AttachedLayer[]>();
+  for (const adapter of state.active) {
+    if (state.merged.has(adapter.name)) continue;
+    for (const layer of adapter.layers) {
+      const keys = new Map<string, string>();
+      for (const short of layer.names) {
+        const local = `${layer.site.path}.${short}`;
+        const key = `${adapter.name}.${local}`;
+        if (slots.has(key) || key in frozen) throw collision(adapter, local);
+        keys.set(short, key);
+        if (learns(state, adapter) && adapter.params.has(local)) {
+          slots.set(key, { read: () => adapter.params.get(local) as HostTensor, write: (tensor) => void adapter.params.set(local, tensor) });
+        } else frozen[key] = (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
+      }
+      if (adapter.method.forward === undefined) continue;
+      layers.set(layer.site.path, [...(layers.get(layer.site.path) ?? []), { adapter, layer, keys }]);
+    }
+  }
+  return layers;
+}
+
+function collision(adapter: Adapter, local: string): PeftError {
+  return new PeftError(
+    "METHOD_INVALID",
+    `Method "${adapter.method.name}" names a parameter "${local}", which is also a base parameter it changes. Give it another short name.`,
+  );
+}
+
+/** Equal for equal states, so that a program compiled earlier is found again when an adapter is switched back on. */
+function describe(state: ViewState): string {
+  if (state.active.length === 0) return "base";
+  return state.active
+    .map(({ id, name }) => `${name}#${id}${state.merged.has(name) ? "m" : state.trainable.has(name) ? "t" : ""}`)
+    .join("+");
+}

@@ -1,0 +1,37 @@
+import * as tf from "@tensorflow/tfjs-core";
+import { version_cpu } from "@tensorflow/tfjs-backend-cpu";
+import { version_layers } from "@tensorflow/tfjs-layers";
+import { PeftError } from "./errors.ts";
+
+/**
+ * tfjs-core alone knows no gradients and no backend in Node. Importing tfjs-layers registers the gradients of all kernels, and
+ * the cpu backend is what host-side work (merging) falls back on when the user registered none.
+ * @throws PeftError `TFJS_DUPLICATED` when the registrations went to another copy of tfjs-core.
+ */
+export function ensureTfjs(): void {
+  if (tf.getGradient("BatchMatMul") === undefined || tf.findBackendFactory("cpu") === null) {
+    throw new PeftError(
+      "TFJS_DUPLICATED",
+      `@tensorflow/tfjs-layers ${version_layers} and tfjs-backend-cpu ${version_cpu} registered nothing in @tensorflow/tfjs-core ` +
+        `${tf.version_core}: two copies of tfjs-core are installed. Give all @tensorflow packages one version and reinstall.`,
+    );
+  }
+}
+
+/** Runs host-side tensor work on the active backend, or on the cpu backend when none is active yet, and disposes all its tensors. */
+export function onHost<T>(work: () => T): T {
+  ensureTfjs();
+  if (!tf.getBackend()) {
+    void tf.setBackend("cpu");
+    // The backend greets its first user with a banner; the flag is not in its public type.
+    (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
+  }
+  // Not tf.tidy: it would walk through every number of the host arrays in the result, looking for tensors.
+  const engine = tf.engine();
+  engine.startScope("peft");
+  try {
+    return work();
+  } finally {
+    engine.endScope();
+  }
+}

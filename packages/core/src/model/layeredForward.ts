@@ -1,0 +1,120 @@
+import * as tf from "@tensorflow/tfjs-core";
+import type { AttachedLayer, View } from "../adapter/view.ts";
+import { PeftError } from "../errors.ts";
+import { didYouMean } from "../nearMisses.ts";
+import { dropout } from "../ops/index.ts";
+import type { Named } from "../tensors.ts";
+import type { Forward } from "./model.ts";
+import type { LayerSite } from "./site.ts";
+
+export interface LayeredForwardOptions {
+  readonly sites: ReadonlyMap<string, LayerSite>;
+  readonly view: View;
+  readonly tensors: readonly Named<tf.Tensor>[];
+  readonly training: boolean;
+  /** int32 [2]: the run's seed and the step. */
+  readonly key?: tf.Tensor1D | undefined;
+}
+
+/**
+ * One forward run: hands the architecture its parameters, and folds the active adapters around each layer, y = fₖ(… f₁(base)).
+ * Dropout sites are numbered in the order in which they are reached.
+ */
+export class LayeredForward implements Forward {
+  readonly training: boolean;
+  readonly #options: LayeredForwardOptions;
+  #stream = 0;
+
+  constructor(options: LayeredForwardOptions) {
+    this.training = options.training;
+    this.#options = options;
+  }
+
+  parameter(name: string): tf.Tensor {
+    const key = this.#options.view.keys.get(name);
+    if (key === undefined) {
+      throw new PeftError("PARAMETER_UNKNOWN", `The model has no parameter "${name}".${didYouMean(name, this.#options.view.keys.keys())}`);
+    }
+    return this.#tensor(key);
+  }
+
+  linear(path: string, x: tf.Tensor): tf.Tensor {
+    const site = this.#site(path, "linear");
+    const flat = x.rank === 2 ? (x as tf.Tensor2D) : (tf.reshape(x, [-1, site.inFeatures]) as tf.Tensor2D);
+    const weight = this.parameter(site.weight) as tf.Tensor2D;
+    const bias = site.bias === null ? null : (this.parameter(site.bias) as tf.Tensor1D);
+    const y = this.#fold(path, { x: flat, weight, bias }, (input): tf.Tensor2D => {
+      const product = tf.matMul(input, weight, false, site.layout === "out_in");
+      return bias === null ? product : (tf.add(product, bias) as tf.Tensor2D);
+    });
+    return x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), site.outFeatures]);
+  }
+
+  embedding(path: string, ids: tf.Tensor): tf.Tensor {
+    const site = this.#site(path, "embedding");
+    const weight = this.parameter(site.weight) as tf.Tensor2D;
+    const flat = ids.rank === 1 ? ids : tf.reshape(ids, [-1]);
+    // Methods see the ids where a linear layer has its input; the contract names one type for both.
+    const y = this.#fold(path, { x: flat as unknown as tf.Tensor2D, weight, bias: null }, (input) => tf.gather(weight, input as unknown as tf.Tensor1D) as tf.Tensor2D);
+    return ids.rank === 1 ? y : tf.reshape(y, [...ids.shape, site.outFeatures]);
+  }
+
+  dropout<T extends tf.Tensor>(x: T, rate: number): T {
+    if (!this.training || rate === 0) return x;
+    const { key } = this.#options;
+    if (key === undefined) {
+      throw new PeftError("KEY_MISSING", `Dropout of ${rate} needs a key while training: pass \`key\`, an int32 tensor [seed, step], to forward.`);
+    }
+    return dropout(x, rate, key, this.#stream++);
+  }
+
+  #fold(
+    path: string,
+    { x, weight, bias }: { readonly x: tf.Tensor2D; readonly weight: tf.Tensor2D; readonly bias: tf.Tensor1D | null },
+    base: (x: tf.Tensor2D) => tf.Tensor2D,
+  ): tf.Tensor2D {
+    const attached = this.#options.view.layers.get(path);
+    if (attached === undefined) return base(x);
+    const layered = attached.reduce<(input: tf.Tensor2D) => tf.Tensor2D>(
+      (below, { adapter, layer, keys }) =>
+        (input) =>
+          (adapter.method.forward as NonNullable<typeof adapter.method.forward>)({
+            site: layer.site,
+            config: layer.config,
+            params: this.#params({ keys }),
+            x: input,
+            base: below,
+            weight,
+            bias,
+            training: this.training,
+            dropout: (value, rate) => this.dropout(value, rate),
+          }),
+      base,
+    );
+    return layered(x);
+  }
+
+  #params({ keys }: Pick<AttachedLayer, "keys">): Named<tf.Tensor> {
+    return Object.fromEntries([...keys].map(([short, key]) => [short, this.#tensor(key)]));
+  }
+
+  #tensor(key: string): tf.Tensor {
+    for (const group of this.#options.tensors) {
+      const tensor = group[key];
+      if (tensor !== undefined) return tensor;
+    }
+    throw new PeftError(
+      "TENSOR_MISSING",
+      `No tensor "${key}" was passed to forward. Pass all of model.frozen() and model.trainable() of the model's current structure.`,
+    );
+  }
+
+  #site(path: string, kind: LayerSite["kind"]): LayerSite {
+    const site = this.#options.sites.get(path);
+    if (site === undefined) {
+      throw new PeftError("LAYER_UNKNOWN", `The architecture calls the layer "${path}" but lists no such site.${didYouMean(path, this.#options.sites.keys())}`);
+    }
+    if (site.kind !== kind) throw new PeftError("LAYER_UNKNOWN", `The layer "${path}" is of kind ${site.kind}, but is called as ${kind}.`);
+    return site;
+  }
+}

@@ -1,0 +1,84 @@
+import * as tf from "@tensorflow/tfjs-core";
+import { z } from "zod";
+import { createGenerator, defineMethod, float32, meanSquaredError, targetFields } from "../src/index.ts";
+import type { BaseModel, HostTensor, LayerSite, Method } from "../src/index.ts";
+
+const site = (path: string, role: string, block: number | null, sizes: readonly [number, number]): LayerSite => ({
+  ...{ path, role, block, kind: "linear", inFeatures: sizes[0], outFeatures: sizes[1], layout: "out_in" },
+  ...{ weight: `${path}.weight`, bias: `${path}.bias` },
+});
+
+/** Embedding [5, 4] → two blocks of 4 → 4 (the second stored as [in, out]) → classifier 4 → 2; one table is tied to the embedding. */
+export function tinyModel(seed = 7, { dropout = 0 }: { readonly dropout?: number } = {}): BaseModel {
+  const generator = createGenerator(seed);
+  const random = (shape: readonly [number] | readonly [number, number]): HostTensor =>
+    float32(generator.uniform(shape.reduce((a, b) => a * b, 1), -1, 1), shape);
+  const sites: LayerSite[] = [
+    { ...site("body.embed", "embedding", null, [5, 4]), kind: "embedding", layout: "in_out", bias: null },
+    site("body.layer.0.query", "query", 0, [4, 4]),
+    { ...site("body.layer.1.query", "query", 1, [4, 4]), layout: "in_out" },
+    site("body.layer.1.value", "value", 1, [4, 4]),
+    site("classifier", "classifier", null, [4, 2]),
+  ];
+  const parameters = new Map<string, HostTensor>();
+  for (const { weight, bias, kind, layout, inFeatures, outFeatures } of sites) {
+    parameters.set(weight, random(kind === "embedding" || layout === "in_out" ? [inFeatures, outFeatures] : [outFeatures, inFeatures]));
+    if (bias !== null) parameters.set(bias, random([outFeatures]));
+  }
+  parameters.set("decoder.weight", parameters.get("body.embed.weight") as HostTensor);
+  return {
+    name: "tiny",
+    configJson: { model_type: "tiny", architectures: ["TinyForSequenceClassification"] },
+    modelType: "tiny",
+    head: { kind: "sequenceClassification", labels: ["no", "yes"] },
+    parameters,
+    sites,
+    defaultTargets: ["query"],
+    headModules: ["classifier"],
+    forward(f, batch) {
+      let x = f.embedding("body.embed", batch["input_ids"] as tf.Tensor);
+      x = tf.tanh(f.linear("body.layer.0.query", x));
+      x = f.dropout(tf.add(f.linear("body.layer.1.query", x), f.linear("body.layer.1.value", x)), dropout);
+      const tied = tf.mean(f.parameter("decoder.weight"));
+      return { logits: tf.add(f.linear("classifier", tf.mean(x, 1)), tied) };
+    },
+    loss: (outputs, batch) =>
+      meanSquaredError(tf.reshape(outputs["logits"] as tf.Tensor, [-1]) as tf.Tensor1D, tf.reshape(batch["labels"] as tf.Tensor, [-1]) as tf.Tensor1D),
+  };
+}
+
+export const AddedConfig = z.strictObject({ ...targetFields, rank: z.int().positive().default(2).describe("Rank."), dropout: z.number().default(0) });
+export type AddedConfig = z.infer<typeof AddedConfig>;
+
+/** y = base(x) + x·Aᵀ·Bᵀ, A [r, in] uniform, B [out, r] zero. */
+export const added: Method<AddedConfig> = defineMethod<AddedConfig>({
+  name: "added",
+  description: "A low-rank addition.",
+  package: "@peftjs/core",
+  config: AddedConfig,
+  wire: {
+    peftType: "ADDED",
+    config: {
+      ...{ targetModules: "target_modules", excludeModules: "exclude_modules", layersToTransform: "layers_to_transform" },
+      ...{ modulesToSave: "modules_to_save", rank: "r", dropout: "added_dropout" },
+    },
+    tensors: { a: "added_A.weight", b: "added_B.weight" },
+    constants: { added_kind: "plain" },
+  },
+  capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
+  targets: (config) => config,
+  init: ({ site, config, generator }) => ({
+    params: {
+      a: float32(generator.uniform(config.rank * site.inFeatures, -1, 1), [config.rank, site.inFeatures]),
+      b: float32(new Float32Array(site.outFeatures * config.rank), [site.outFeatures, config.rank]),
+    },
+  }),
+  forward: ({ params, config, x, base, dropout }) => {
+    const low = tf.matMul(dropout(x, config.dropout), params["a"] as tf.Tensor2D, false, true);
+    return tf.add(base(x), tf.matMul(low, params["b"] as tf.Tensor2D, false, true));
+  },
+  delta: ({ site, params }) => {
+    const product: tf.Tensor2D = tf.matMul(params["b"] as tf.Tensor2D, params["a"] as tf.Tensor2D);
+    return { weight: site.layout === "out_in" ? product : tf.transpose(product) as tf.Tensor2D };
+  },
+});
