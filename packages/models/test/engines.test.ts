@@ -1,0 +1,97 @@
+import { readFileSync } from "node:fs";
+import { createEngine, type EngineOptions, type TensorFunction } from "@peftjs/engine";
+import { float32, int32, type BaseModel, type Head, type HostTensor, type Named } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+import { describe, expect, it } from "vitest";
+import { architectureOf, builtInArchitectures, createModel } from "../src/index.ts";
+import { plainForward } from "./support/plainForward.ts";
+import { deterministicWeights } from "./support/weights.ts";
+
+interface Case {
+  readonly family: string;
+  readonly config: Record<string, unknown>;
+  readonly head: Head["kind"];
+  readonly batch: Readonly<Record<string, number[][]>>;
+  readonly labels?: number[] | number[][];
+  readonly loss?: number;
+  readonly outputs: Readonly<Record<string, string>>;
+  readonly gradients?: Readonly<Record<string, string>>;
+}
+
+const fixture = JSON.parse(readFileSync(new URL("../../../fixtures/models/encoders.json", import.meta.url), "utf8")) as { cases: Case[] };
+const engines: readonly EngineOptions[] = [{ kind: "eager", backend: "cpu" }, { kind: "eager", backend: "wasm" }, { kind: "onnx", threads: 1 }];
+
+/** Largest difference, in units of the reference's largest value. */
+const RELATIVE = 1e-5;
+
+function unpack(text: string): Float32Array {
+  return new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
+}
+
+function largestOf(values: Float32Array): number {
+  return values.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+}
+
+/** The keys' bias shifts all scores of a row alike: its gradient vanishes but for rounding, so the weight's gives the scale. */
+function scaleOf(name: string, gradients: Readonly<Record<string, string>>): number {
+  const weight = name.endsWith(".key.bias") ? gradients[name.replace(/bias$/, "weight")] : undefined;
+  return weight === undefined ? 0 : largestOf(unpack(weight));
+}
+
+function expectClose(name: string, actual: HostTensor | undefined, packed: string, scale = 0): void {
+  const expected = unpack(packed);
+  const values = actual?.data ?? new Float32Array();
+  expect(values.length, name).toBe(expected.length);
+  const largest = Math.max(scale, largestOf(expected));
+  const difference = expected.reduce((max, value, i) => Math.max(max, Math.abs(value - (values[i] as number))), 0);
+  expect(difference / largest, `${name}: difference ${difference}, largest ${largest}`).toBeLessThan(RELATIVE);
+}
+
+function modelOf({ config, head: kind }: Case): BaseModel {
+  const head: Head = kind === "sequenceClassification" ? { kind, labels: ["a", "b", "c"] } : { kind };
+  const architecture = architectureOf(config, builtInArchitectures);
+  const parameters = deterministicWeights(architecture.parameters(architecture.parseConfig(config), head));
+  return createModel({ architecture, configJson: config, head, name: "tiny", parameters });
+}
+
+function batchOf({ batch, labels, head }: Case): Record<string, HostTensor> {
+  const int = (rows: number[][]): HostTensor => int32(rows.flat(), [rows.length, rows[0]?.length ?? 0]);
+  const tensors = Object.fromEntries(Object.entries(batch).map(([name, rows]) => [name, int(rows)]));
+  if (labels === undefined) return tensors;
+  if (head === "regression") return { ...tensors, labels: float32(labels as number[], [labels.length]) };
+  return { ...tensors, labels: head === "maskedLM" ? int(labels as number[][]) : int32(labels as number[], [labels.length]) };
+}
+
+/** Outputs, and loss and gradients where there is a loss, in one tensor function. */
+function withGradients(model: BaseModel): TensorFunction {
+  const names = [...model.parameters.keys()];
+  return ({ parameters = {}, batch = {} }) => {
+    const outputs = model.forward(plainForward(parameters, model.sites), batch);
+    if (batch["labels"] === undefined) return { outputs };
+    const run = (...values: tf.Tensor[]): tf.Scalar => {
+      const named: Named<tf.Tensor> = Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor]));
+      return model.loss(model.forward(plainForward(named, model.sites), batch), batch);
+    };
+    const { value, grads } = tf.valueAndGrads(run)(names.map((name) => parameters[name] as tf.Tensor));
+    return { outputs, loss: { loss: value }, gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])) };
+  };
+}
+
+describe.each(engines)("engine $kind $backend", (options) => {
+  it.each(fixture.cases)("$family, $head: outputs and all gradients equal those of the Python library", async (example) => {
+    const model = modelOf(example);
+    const compiled = (await createEngine(options)).compile(withGradients(model));
+    try {
+      const results = await compiled.run({ parameters: Object.fromEntries(model.parameters), batch: batchOf(example) });
+      for (const [name, packed] of Object.entries(example.outputs)) expectClose(name, results["outputs"]?.[name], packed);
+      if (example.loss === undefined || example.gradients === undefined) return;
+      expect(Math.abs((results["loss"]?.["loss"]?.data[0] as number) / example.loss - 1)).toBeLessThan(RELATIVE);
+      expect(Object.keys(example.gradients).sort()).toEqual([...model.parameters.keys()].sort());
+      for (const [name, packed] of Object.entries(example.gradients)) {
+        expectClose(name, results["gradients"]?.[name], packed, scaleOf(name, example.gradients));
+      }
+    } finally {
+      await compiled.dispose();
+    }
+  });
+});
