@@ -1,0 +1,130 @@
+import { existsSync } from "node:fs";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { HostTensor, Named } from "@peftjs/core";
+import { readTensors, writeTensors } from "./tensorFile.ts";
+
+/** Best evaluation so far. */
+export interface Best {
+  readonly step: number;
+  readonly value: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** The small part of a run's state; the rest are tensors. */
+export interface RunState {
+  /** Optimizer steps done. */
+  readonly step: number;
+  readonly best: Best | null;
+  readonly evaluationsWithoutImprovement: number;
+  /** Options that decide the run's numbers; a resumed run must have the same. */
+  readonly fingerprint: Readonly<Record<string, unknown>>;
+}
+
+export interface Checkpoint {
+  readonly state: RunState;
+  readonly trainable: Named<HostTensor>;
+  readonly optimizer: Named<HostTensor>;
+}
+
+const STATE = "trainer_state.json";
+const TRAINABLE = "trainable.safetensors";
+const OPTIMIZER = "optimizer.safetensors";
+
+/** `<outputDir>/checkpoints/step-<N>`, each complete from the moment it exists: written beside and renamed. */
+export class CheckpointFolder {
+  readonly #root: string;
+
+  constructor(outputDir: string) {
+    this.#root = join(outputDir, "checkpoints");
+  }
+
+  path(step: number): string {
+    return join(this.#root, `step-${step}`);
+  }
+
+  /** Steps with a checkpoint folder, ascending. */
+  async steps(): Promise<readonly number[]> {
+    if (!existsSync(this.#root)) return [];
+    const names = await readdir(this.#root);
+    return names
+      .map((name) => /^step-(\d+)$/.exec(name)?.[1])
+      .filter((step) => step !== undefined)
+      .map(Number)
+      .sort((a, b) => a - b);
+  }
+
+  /** Writes, syncs to disk, renames. Returns the folder. */
+  async save(checkpoint: Checkpoint): Promise<string> {
+    const target = this.path(checkpoint.state.step);
+    const draft = `${target}.draft`;
+    await rm(draft, { recursive: true, force: true });
+    await mkdir(draft, { recursive: true });
+    await writeTensors(join(draft, TRAINABLE), checkpoint.trainable);
+    await writeTensors(join(draft, OPTIMIZER), checkpoint.optimizer);
+    const bytes: Record<string, number> = {};
+    for (const file of [TRAINABLE, OPTIMIZER]) {
+      await sync(join(draft, file));
+      bytes[file] = (await stat(join(draft, file))).size;
+    }
+    const handle = await open(join(draft, STATE), "w");
+    try {
+      await handle.writeFile(`${JSON.stringify({ ...checkpoint.state, bytes }, null, 2)}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rm(target, { recursive: true, force: true });
+    await rename(draft, target);
+    return target;
+  }
+
+  /** The newest checkpoint whose files are all there in full; null without one. */
+  async newest(): Promise<Checkpoint | null> {
+    for (const step of [...(await this.steps())].reverse()) {
+      const state = await this.#readState(step);
+      if (state !== null) return { state, ...(await this.#readAll(step)) };
+    }
+    return null;
+  }
+
+  /** Trained parameters of one checkpoint. */
+  readTrainable(step: number): Promise<Named<HostTensor>> {
+    return readTensors(join(this.path(step), TRAINABLE));
+  }
+
+  /** Removes all but the latest `keep` and the best one, and what an interrupted save left behind. */
+  async prune(keep: number, best: number | null): Promise<void> {
+    const steps = await this.steps();
+    const kept = new Set([...steps.slice(-keep), best]);
+    await Promise.all(steps.filter((step) => !kept.has(step)).map((step) => rm(this.path(step), { recursive: true, force: true })));
+    const drafts = existsSync(this.#root) ? (await readdir(this.#root)).filter((name) => name.endsWith(".draft")) : [];
+    await Promise.all(drafts.map((name) => rm(join(this.#root, name), { recursive: true, force: true })));
+  }
+
+  async #readAll(step: number): Promise<{ trainable: Named<HostTensor>; optimizer: Named<HostTensor> }> {
+    return { trainable: await this.readTrainable(step), optimizer: await readTensors(join(this.path(step), OPTIMIZER)) };
+  }
+
+  /** Null when the folder is not a complete checkpoint (a copy that was cut short, say). */
+  async #readState(step: number): Promise<RunState | null> {
+    try {
+      const { bytes, ...state } = JSON.parse(await readFile(join(this.path(step), STATE), "utf8")) as RunState & { bytes: Record<string, number> };
+      for (const [file, size] of Object.entries(bytes)) {
+        if ((await stat(join(this.path(step), file))).size !== size) return null;
+      }
+      return state.step === step ? state : null;
+    } catch {
+      return null;
+    }
+  }
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, "r+");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

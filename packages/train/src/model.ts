@@ -1,0 +1,50 @@
+import type { HostTensor, Named } from "@peftjs/core";
+import type * as tf from "@tensorflow/tfjs-core";
+
+/** Parameters inside a traced function. */
+export interface TracedParameters {
+  readonly frozen: Named<tf.Tensor>;
+  readonly trainable: Named<tf.Tensor>;
+}
+
+export interface RunMode {
+  readonly training: boolean;
+  /** int32 [2]: seed of the run and number of the batch. Dropout draws from it. */
+  readonly key: tf.Tensor1D;
+}
+
+/** What the trainer needs of a model; `PeftModel` of core has it. */
+export interface TrainableModel {
+  /** Weights that the run does not change. */
+  frozen(): Named<HostTensor>;
+  /** Weights that the run changes. */
+  trainable(): Named<HostTensor>;
+  setTrainable(values: Named<HostTensor>): void;
+  /** Traced: `logits` and whatever else the architecture returns. */
+  forward(parameters: TracedParameters, batch: Named<tf.Tensor>, mode: RunMode): Named<tf.Tensor>;
+  /** Traced: the loss that is minimised, penalties included. */
+  loss(parameters: TracedParameters, batch: Named<tf.Tensor>, mode: RunMode): tf.Scalar;
+  /** Traced: the task's loss from what `forward` returned, so that an evaluation runs the model once. */
+  outputLoss?(outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>): tf.Scalar;
+  /** Host work between steps; `step` counts from 1. */
+  afterStep?(step: number): void | Promise<void>;
+}
+
+/** Batches for training. The order is a pure function of the index: that is what makes a resumed run exact. */
+export interface TrainingPlan {
+  readonly batchesPerEpoch: number;
+  /** Batch `index` of the run, counted from 0 through all epochs. */
+  batchAt(index: number): Named<HostTensor>;
+}
+
+/** Rows to evaluate, each exactly once. */
+export interface EvaluationPlan {
+  readonly batches: number;
+  batchAt(index: number): EvaluationBatch;
+}
+
+export interface EvaluationBatch {
+  readonly batch: Named<HostTensor>;
+  /** Number of each row in the data set; −1 for a row that only fills up the batch. */
+  readonly rows: readonly number[];
+}

@@ -1,0 +1,13 @@
+import type { Named } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+
+/** ‖g‖₂ over all gradients together. */
+export function globalNorm(grads: Named<tf.Tensor>): tf.Scalar {
+  const squares = Object.values(grads).map((g) => tf.sum(tf.square(g)));
+  return tf.sqrt(squares.length === 1 ? (squares[0] as tf.Tensor) : tf.addN(squares)) as tf.Scalar;
+}
+
+/** Factor that limits the global norm: min(1, maxNorm/(‖g‖ + 1e-6)), as torch.nn.utils.clip_grad_norm_. */
+export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
+  return tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6))) as tf.Scalar;
+}
