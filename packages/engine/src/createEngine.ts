@@ -12,6 +12,8 @@ export interface EngineOptions {
   readonly kind?: "onnx" | "eager";
   /** Threads of a compiled program. Default: the processors of this machine. */
   readonly threads?: number;
+  /** Prefix of the files in which a compiled program's run times are written, node by node, when it is disposed of. */
+  readonly profilePrefix?: string;
   /** tfjs backend of the eager engine. Default: the fastest that is installed. */
   readonly backend?: EagerBackend;
 }
@@ -25,7 +27,10 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   ensureTfjs();
   switch (options.kind ?? "onnx") {
     case "onnx":
-      return new OnnxEngine({ threads: options.threads ?? availableParallelism() });
+      return new OnnxEngine({
+        threads: options.threads ?? availableParallelism(),
+        ...(options.profilePrefix === undefined ? {} : { profilePrefix: options.profilePrefix }),
+      });
     case "eager":
       return new EagerEngine(await activateBackend(options.backend));
     default:

@@ -67,7 +67,12 @@ function constantName(value: Value, emit: OnnxEmitter): string {
   return emit.op("Expand", [scalar, emit.ints(value.shape)]);
 }
 
-/** Every result gets a name of its own: a program may not return an input, a constant, or one value twice. */
+/** Every result has a name of its own: a program may not return an argument, a constant, or one value twice, so those are copied. */
 function outputsOf(outputs: readonly GraphInput[], names: Map<Value, string>, emit: OnnxEmitter): LoweredInput[] {
-  return outputs.map((output) => ({ ...output, onnxName: emit.op("Identity", [nameOf(output.value, names, emit)]) }));
+  const produced = new Set(emit.nodes.flatMap((node) => node.outputs));
+  return outputs.map((output) => {
+    const name = nameOf(output.value, names, emit);
+    // Deleting claims the name: a second result of the same value is copied.
+    return { ...output, onnxName: produced.delete(name) ? name : emit.op("Identity", [name]) };
+  });
 }
