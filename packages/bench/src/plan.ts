@@ -1,4 +1,4 @@
-import { PeftError, nearMisses } from "@peftjs/core";
+import { didYouMean, PeftError } from "@peftjs/core";
 import type { Experiment, MethodsFile } from "./experiment.ts";
 import type { RunSpec } from "./results.ts";
 
@@ -73,11 +73,9 @@ function listOf(choice: "all" | readonly string[], all: readonly string[]): read
 function choose(what: "method" | "task", names: readonly string[], known: readonly string[]): readonly string[] {
   for (const name of names) {
     if (known.includes(name)) continue;
-    const near = nearMisses(name, known);
-    const hint = near.length > 0 ? ` Did you mean ${near.map((n) => `"${n}"`).join(" or ")}?` : "";
     throw new PeftError(
-      what === "method" ? "METHOD_NOT_FOUND" : "TASK_NOT_FOUND",
-      `There is no ${what} "${name}".${hint} Known: ${known.join(", ")}.`,
+      what === "method" ? "METHOD_UNKNOWN" : "TASK_UNKNOWN",
+      `There is no ${what} "${name}".${didYouMean(name, known)} Known: ${known.join(", ")}.`,
     );
   }
   return [...new Set(names)];

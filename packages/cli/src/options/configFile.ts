@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { nearMisses, PeftError } from "@peftjs/core";
+import { didYouMean, PeftError } from "@peftjs/core";
 import { parse } from "yaml";
 import { camel } from "./methodFlags.ts";
 
@@ -30,7 +30,5 @@ export function readConfigFile(path: string): Record<string, unknown> {
 export function checkKeys(path: string, keys: readonly string[], known: readonly string[]): void {
   const unknown = keys.find((key) => !known.includes(key));
   if (unknown === undefined) return;
-  const near = nearMisses(unknown, known);
-  const hint = near.length > 0 ? ` Did you mean ${near.map((name) => `"${name}"`).join(" or ")}?` : "";
-  throw new PeftError("CONFIG_INVALID", `"${path}" has an unknown key "${unknown}".${hint} Known: ${known.join(", ")}.`);
+  throw new PeftError("CONFIG_INVALID", `"${path}" has an unknown key "${unknown}".${didYouMean(unknown, known)} Known: ${known.join(", ")}.`);
 }

@@ -1,0 +1,39 @@
+import { describe, expect, it } from "vitest";
+import { Experiment } from "./experiment.ts";
+import { planRuns, rowsPerRun } from "./plan.ts";
+
+const experiment = Experiment.parse({
+  tasks: ["a", "b"],
+  seeds: [0],
+  batchSize: 8,
+  epochs: 2,
+  rows: { train: 1000, budget: 8000, dev: 10, test: 20 },
+});
+const settings = { default: { learningRate: 0.1, config: {} }, two: { learningRate: 0.2, config: { rank: 4 } } };
+const common = { experiment, settings, allMethods: ["one", "two"], allTasks: ["a", "b", "c"], engine: "onnx" } as const;
+
+describe("planRuns", () => {
+  it("takes every method on every task of the preset, with each method's settings", () => {
+    const runs = planRuns(common);
+    expect(runs.map((run) => `${run.method}/${run.task}/${run.learningRate}`)).toEqual(["one/a/0.1", "two/a/0.2", "one/b/0.1", "two/b/0.2"]);
+    expect(runs[1]!.methodConfig).toEqual({ rank: 4 });
+  });
+
+  it("narrows by name and refuses unknown names with near misses", () => {
+    expect(planRuns({ ...common, methods: ["two"], tasks: ["c"], seeds: [3, 4] }).map((run) => [run.method, run.task, run.seed])).toEqual([["two", "c", 3], ["two", "c", 4]]);
+    expect(() => planRuns({ ...common, methods: ["tow"] })).toThrow(expect.objectContaining({ code: "METHOD_UNKNOWN", message: expect.stringContaining('"two"') as string }));
+    expect(() => planRuns({ ...common, tasks: ["d"] })).toThrow(expect.objectContaining({ code: "TASK_UNKNOWN" }));
+  });
+
+  it("shares the row budget among the runs that all methods would take", () => {
+    // 8000 rows / (2 epochs × 4 runs) = 1000, capped by the preset's own 1000.
+    expect(rowsPerRun(experiment, ["one", "two"], [])).toBe(1000);
+    // Twice the methods: half the rows, in whole batches of 8.
+    expect(rowsPerRun(experiment, ["1", "2", "3", "4"], [])).toBe(496);
+    expect(rowsPerRun(experiment, Array.from({ length: 4000 }, (_, i) => String(i)), [])).toBe(8);
+  });
+
+  it("gives a run the same length whichever others are chosen", () => {
+    expect(planRuns({ ...common, methods: ["two"] })[0]).toEqual(planRuns(common)[1]);
+  });
+});

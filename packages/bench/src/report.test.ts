@@ -1,0 +1,53 @@
+import { describe, expect, it } from "vitest";
+import { markdownReport, plainTable, standardDeviation, summaryTable } from "./report.ts";
+import type { RunResult } from "./results.ts";
+
+const row = (fields: Partial<RunResult>): RunResult => ({
+  method: "one",
+  task: "a",
+  seed: 0,
+  metric: "accuracy",
+  score: 0.5,
+  trainableParameters: 1500,
+  totalParameters: 100_000,
+  stepMilliseconds: 10,
+  peakMemoryBytes: 100 * 2 ** 20,
+  seconds: 3,
+  status: "ok",
+  ...fields,
+});
+const failed = row({ task: "b", metric: "", score: null, trainableParameters: null, totalParameters: null, stepMilliseconds: null, peakMemoryBytes: null, status: "error", error: "error [X] a | b" });
+
+describe("summaryTable", () => {
+  it("averages over seeds, then over tasks", () => {
+    const [heading, one] = summaryTable([row({}), row({ seed: 1, score: 0.6 }), row({ task: "b", metric: "matthews", score: 0.2, stepMilliseconds: 40, peakMemoryBytes: 300 * 2 ** 20 })]);
+    expect(heading).toEqual(["method", "a (accuracy)", "b (matthews)", "mean", "trainable", "share", "ms/step", "peak memory"]);
+    expect(one).toEqual(["one", "55.0 ± 7.1", "20.0", "37.5", "1,500", "1.50 %", "20.0", "300 MiB"]);
+  });
+
+  it("shows a failed run and has no mean over fewer tasks", () => {
+    const [, one] = summaryTable([row({}), failed]);
+    expect(one).toEqual(["one (1 failed)", "50.0", "–", "–", "1,500", "1.50 %", "10.0", "100 MiB"]);
+  });
+});
+
+describe("standardDeviation", () => {
+  it("is the sample's", () => {
+    expect(standardDeviation([1, 2, 3, 4])).toBeCloseTo(1.2909944, 6);
+    expect(standardDeviation([1])).toBeNull();
+  });
+});
+
+describe("markdownReport", () => {
+  it("lists every run and the whole error", () => {
+    const text = markdownReport({ title: "T", runs: [], results: [row({}), failed] });
+    expect(text).toContain("| one | a | 0 | 50.0 accuracy | 10.0 | 100 | 3 | ok |");
+    expect(text).toContain("**one · b · seed 0**\n\n```text\nerror [X] a | b\n```");
+  });
+});
+
+describe("plainTable", () => {
+  it("aligns numbers to the right", () => {
+    expect(plainTable([["m", "x"], ["long", "1"], ["a", "22"]])).toBe("m      x\nlong   1\na     22");
+  });
+});
