@@ -104,6 +104,8 @@ export default defineConfig(
       "@typescript-eslint/consistent-type-definitions": "off",
       "@typescript-eslint/prefer-for-of": "off",
       "@typescript-eslint/no-empty-function": "off",
+      // Text normalization is about control characters.
+      "no-control-regex": "off",
     },
   },
   {

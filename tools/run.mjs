@@ -50,7 +50,9 @@ function setUp() {
     shell: process.platform === "win32",
   });
   if (result.status !== 0) {
-    console.error(`Set-up failed (exit code ${result.status ?? result.error?.message}). Is the npm registry reachable?`);
+    console.error(
+      `Set-up failed (exit code ${result.status ?? result.error?.message}). Is the npm registry reachable?`,
+    );
     process.exit(1);
   }
   writeFileSync(stampFile, key);

@@ -29,7 +29,9 @@ function countTests(root, ok) {
   const file = path.join(root, testReport);
   if (!existsSync(file)) return { passed: 0, failed: 1 };
   const report = JSON.parse(readFileSync(file, "utf8"));
-  const unloaded = report.testResults.filter((suite) => suite.status === "failed" && suite.assertionResults.length === 0);
+  const unloaded = report.testResults.filter(
+    (suite) => suite.status === "failed" && suite.assertionResults.length === 0,
+  );
   const failed = report.numFailedTests + unloaded.length;
   return { passed: report.numPassedTests, failed: ok ? failed : Math.max(failed, 1) };
 }

@@ -1,7 +1,16 @@
 // Checks the published packages as what they are to users: packed tarballs. Each is linted by publint and attw, then
 // they are installed with npm in an empty folder, without install scripts, and used by a small program and the CLI.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { packages, root } from "./workspace.mjs";
@@ -40,18 +49,25 @@ function execute(command, args, cwd = root) {
     maxBuffer: 64 << 20,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  return { ok: status === 0, stdout: stdout ?? "", output: `${stdout ?? ""}${stderr ?? ""}${error ? String(error) : ""}` };
+  return {
+    ok: status === 0,
+    stdout: stdout ?? "",
+    output: `${stdout ?? ""}${stderr ?? ""}${error ? String(error) : ""}`,
+  };
 }
 
 /** What the folder of a package must hold, whatever the tools say. */
 function problemsOf({ folder, json }) {
   const problems = [];
   const text = (name) => (existsSync(path.join(folder, name)) ? readFileSync(path.join(folder, name), "utf8") : "");
-  if (!text("LICENSE").includes("Apache License") || json.license !== "Apache-2.0") problems.push("LICENSE is not Apache-2.0");
+  if (!text("LICENSE").includes("Apache License") || json.license !== "Apache-2.0")
+    problems.push("LICENSE is not Apache-2.0");
   const found = [...text("README.md").matchAll(/^## (.+)$/gm)].map((match) => match[1].trim());
   const common = found.filter((heading) => headings.includes(heading));
   if (common.join() !== headings.join()) {
-    problems.push(`README.md needs the headings ${headings.join(" · ")} in this order; found: ${found.join(" · ") || "none"}`);
+    problems.push(
+      `README.md needs the headings ${headings.join(" · ")} in this order; found: ${found.join(" · ") || "none"}`,
+    );
   }
   for (const section of ["preinstall", "install", "postinstall", "prepare"]) {
     if (json.scripts?.[section]) problems.push(`"${section}" script: no package may run a script when it is installed`);

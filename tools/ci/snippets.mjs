@@ -45,13 +45,19 @@ function prepare() {
     }
   }
   writeFileSync(path.join(place, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  const options = { extends: "../../tsconfig.base.json", compilerOptions: { moduleDetection: "force" }, include: ["*.ts"] };
+  const options = {
+    extends: "../../tsconfig.base.json",
+    compilerOptions: { moduleDetection: "force" },
+    include: ["*.ts"],
+  };
   writeFileSync(path.join(place, "tsconfig.json"), JSON.stringify(options));
 }
 
 /** Writes a snippet so that its line numbers are those of the README. */
 function write(snippet) {
-  const name = `${relative(snippet.file).replace(/^[./]+/, "").replaceAll("/", "__")}__${snippet.line}.ts`;
+  const name = `${relative(snippet.file)
+    .replace(/^[./]+/, "")
+    .replaceAll("/", "__")}__${snippet.line}.ts`;
   writeFileSync(path.join(place, name), "\n".repeat(snippet.line - 1) + snippet.code + "\n");
   return { ...snippet, name, title: `${relative(snippet.file)}:${snippet.line}` };
 }
@@ -76,7 +82,10 @@ function execute(args, { cwd, seconds }) {
 /** Type errors by snippet name. */
 async function typeErrors() {
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
-  const { ok, output } = await execute([tsc, "--noEmit", "--pretty", "false", "-p", place], { cwd: place, seconds: 300 });
+  const { ok, output } = await execute([tsc, "--noEmit", "--pretty", "false", "-p", place], {
+    cwd: place,
+    seconds: 300,
+  });
   if (ok) return new Map();
   const errors = new Map();
   let name = "(the compiler itself)";

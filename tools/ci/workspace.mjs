@@ -24,7 +24,9 @@ export function filesBelow(folder, accept) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const file = path.join(folder, entry.name);
     if (entry.isDirectory()) {
-      return ["node_modules", "dist", "coverage", ".nx", "fixtures"].includes(entry.name) ? [] : filesBelow(file, accept);
+      return ["node_modules", "dist", "coverage", ".nx", "fixtures"].includes(entry.name)
+        ? []
+        : filesBelow(file, accept);
     }
     return accept(file) ? [file] : [];
   });
