@@ -44,7 +44,7 @@ export class LayeredForward implements Forward {
     const weight = this.parameter(site.weight) as tf.Tensor2D;
     const bias = site.bias === null ? null : (this.parameter(site.bias) as tf.Tensor1D);
     const y = this.#fold(path, { x: flat, weight, bias }, (input): tf.Tensor2D => {
-      const product = tf.matMul(input, weight, false, site.layout === "out_in");
+      const product: tf.Tensor2D = tf.matMul(input, weight, false, site.layout === "out_in");
       return bias === null ? product : (tf.add(product, bias) as tf.Tensor2D);
     });
     return x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), site.outFeatures]);

@@ -1,0 +1,64 @@
+import type { FileHandle } from "node:fs/promises";
+import { writeFileAtomic } from "../files.ts";
+import { sizeOf, type HostTensor } from "../tensors.ts";
+import { FILE_DTYPES, toBfloat16, toFloat16, type FileDType } from "./dtypes.ts";
+
+export interface WriteSafetensorsOptions {
+  /** Type of the floating-point tensors in the file, rounded to nearest even. Default F32. */
+  readonly dtype?: "F32" | "F16" | "BF16";
+  /** Default `{ format: "pt" }`, which the Python library looks for. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** Elements converted and written at once. */
+const CHUNK = 1 << 20;
+
+/**
+ * Writes a safetensors file byte for byte as the reference implementation does: tensors by alignment, largest first, then by
+ * name; header padded to a multiple of 8. The file appears complete or not at all.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, HostTensor>,
+  { dtype = "F32", metadata = { format: "pt" } }: WriteSafetensorsOptions = {},
+): Promise<void> {
+  const entries = [...tensors].map(([name, tensor]) => ({ name, tensor, type: fileType(tensor, dtype) }));
+  entries.sort((a, b) => FILE_DTYPES[b.type] - FILE_DTYPES[a.type] || compareBytes(a.name, b.name));
+  const header: [string, unknown][] = Object.keys(metadata).length === 0 ? [] : [["__metadata__", metadata]];
+  let position = 0;
+  for (const { name, tensor, type } of entries) {
+    const end = position + sizeOf(tensor.shape) * FILE_DTYPES[type];
+    header.push([name, { dtype: type, shape: tensor.shape, data_offsets: [position, end] }]);
+    position = end;
+  }
+  await writeFileAtomic(path, async (file) => {
+    await file.writeFile(headerBytes(header));
+    for (const { tensor, type } of entries) await writeData(file, tensor, type);
+  });
+}
+
+function fileType({ dtype }: HostTensor, floatType: "F32" | "F16" | "BF16"): FileDType {
+  return dtype === "float32" ? floatType : dtype === "int32" ? "I32" : "BOOL";
+}
+
+/** Order of UTF-8 bytes, which is that of code points. */
+function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+function headerBytes(header: readonly [string, unknown][]): Uint8Array {
+  // Written entry by entry: an object would move names that look like numbers to the front.
+  const json = Buffer.from(`{${header.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(",")}}`);
+  const bytes = Buffer.alloc(8 + Math.ceil(json.byteLength / 8) * 8, " ");
+  bytes.writeBigUInt64LE(BigInt(bytes.byteLength - 8), 0);
+  json.copy(bytes, 8);
+  return bytes;
+}
+
+async function writeData(file: FileHandle, { data }: HostTensor, type: FileDType): Promise<void> {
+  for (let first = 0; first < data.length; first += CHUNK) {
+    const part = data.subarray(first, first + CHUNK);
+    const narrow = type === "F16" ? Uint16Array.from(part, toFloat16) : type === "BF16" ? Uint16Array.from(part, toBfloat16) : part;
+    await file.writeFile(new Uint8Array(narrow.buffer, narrow.byteOffset, narrow.byteLength));
+  }
+}
