@@ -8,19 +8,23 @@ export interface ModelParts {
   readonly head: Head;
   readonly name: string;
   /** One tensor per parameter that is not tied to another. */
-  readonly parameters: Map<string, HostTensor>;
+  readonly parameters: ReadonlyMap<string, HostTensor>;
 }
 
-/** Joins an architecture, a config and weights. Throws `SHAPE_MISMATCH` or `WEIGHTS_MISSING` when they do not fit. */
+/**
+ * Joins an architecture, a config and weights. A tied parameter is listed under its own name too, with the very same tensor.
+ * @throws PeftError `SHAPE_MISMATCH`, `WEIGHTS_MISSING` when they do not fit.
+ */
 export function createModel({ architecture, configJson, head, name, parameters }: ModelParts): BaseModel {
   const config = architecture.parseConfig(configJson);
-  for (const spec of ownParameters(architecture.parameters(config, head))) checkParameter(spec, parameters.get(spec.name));
+  const all = new Map<string, HostTensor>();
+  for (const spec of architecture.parameters(config, head)) all.set(spec.name, checked(spec, parameters.get(spec.tiedTo ?? spec.name)));
   return {
     name,
     configJson,
     modelType: architecture.modelType,
     head,
-    parameters,
+    parameters: all,
     sites: architecture.sites(config, head),
     defaultTargets: architecture.defaultTargets,
     headModules: architecture.headModules(config, head),
@@ -39,10 +43,11 @@ export function countParameters(specs: readonly ParameterSpec[]): number {
   return ownParameters(specs).reduce((sum, spec) => sum + sizeOf(spec.shape), 0);
 }
 
-function checkParameter(spec: ParameterSpec, tensor: HostTensor | undefined): void {
-  if (tensor === undefined) throw new PeftError("WEIGHTS_MISSING", `The model needs the parameter ${spec.name} of shape [${spec.shape.join(", ")}], which is not given.`);
-  if (tensor.shape.join() === spec.shape.join()) return;
-  throw new PeftError("SHAPE_MISMATCH", `The parameter ${spec.name} has shape [${tensor.shape.join(", ")}]; config.json asks for [${spec.shape.join(", ")}].`);
+function checked(spec: ParameterSpec, tensor: HostTensor | undefined): HostTensor {
+  const shape = `[${spec.shape.join(", ")}]`;
+  if (tensor === undefined) throw new PeftError("WEIGHTS_MISSING", `The model needs the parameter ${spec.tiedTo ?? spec.name} of shape ${shape}, which is not given.`);
+  if (tensor.shape.join() === spec.shape.join()) return tensor;
+  throw new PeftError("SHAPE_MISMATCH", `The parameter ${spec.name} has shape [${tensor.shape.join(", ")}]; config.json asks for ${shape}.`);
 }
 
 /**

@@ -57,7 +57,7 @@ const maskedLM: HeadModule = {
       norm: `${transform}.LayerNorm`,
       activation: config.hiddenAct,
       epsilon: config.layerNormEps,
-      weight: config.tieWordEmbeddings ? words : `${decoder}.weight`,
+      weight: `${decoder}.weight`,
       bias: "cls.predictions.bias",
     });
   },

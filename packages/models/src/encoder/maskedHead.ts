@@ -10,7 +10,7 @@ export interface MaskedHeadSpec {
   readonly norm: string;
   readonly activation: string;
   readonly epsilon: number;
-  /** Parameter names of the decoder: its weight is the word embeddings' unless untied. */
+  /** Parameter names of the decoder. */
   readonly weight: string;
   readonly bias: string;
 }

@@ -62,7 +62,7 @@ function maskedHead(family: EncoderFamily): HeadModule {
         norm: "lm_head.layer_norm",
         activation: "gelu",
         epsilon: config.layerNormEps,
-        weight: config.tieWordEmbeddings ? words : "lm_head.decoder.weight",
+        weight: "lm_head.decoder.weight",
         bias: "lm_head.bias",
       });
     },

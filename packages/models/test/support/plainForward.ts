@@ -1,4 +1,4 @@
-import type { BaseModel, Forward, LayerSite, Named } from "@peftjs/core";
+import type { BaseModel, Forward, HostTensor, LayerSite, Named } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 
 /** A bare model's view of its parameters, with no adapters and no dropout. */
@@ -38,17 +38,37 @@ export function runModel(model: BaseModel, batch: Named<tf.Tensor>): Named<tf.Te
 }
 
 export function asTensors(model: BaseModel): Record<string, tf.Tensor> {
-  return Object.fromEntries([...model.parameters].map(([name, { data, shape, dtype }]) => [name, tf.tensor(data, [...shape], dtype)]));
+  const toTensor = (name: string): tf.Tensor => {
+    const { data, shape, dtype } = model.parameters.get(name) as HostTensor;
+    return tf.tensor(data, [...shape], dtype);
+  };
+  return withAliases(model, Object.fromEntries(ownNames(model).map((name) => [name, toTensor(name)])));
 }
 
-/** Loss and its gradient in every parameter. */
-export function lossAndGradients(model: BaseModel, batch: Named<tf.Tensor>): { loss: number; gradients: Record<string, tf.Tensor> } {
-  const names = [...model.parameters.keys()];
-  const tensors = asTensors(model);
+/** Names of the parameters, one of every tied group. */
+export function ownNames(model: BaseModel): string[] {
+  const seen = new Set<HostTensor>();
+  return [...model.parameters].filter(([, tensor]) => !seen.has(tensor) && seen.add(tensor)).map(([name]) => name);
+}
+
+/** Adds the names of tied parameters. */
+export function withAliases<T>(model: BaseModel, own: Readonly<Record<string, T>>): Record<string, T> {
+  const owner = new Map(ownNames(model).map((name) => [model.parameters.get(name), name]));
+  return Object.fromEntries([...model.parameters].map(([name, tensor]) => [name, own[owner.get(tensor) as string] as T]));
+}
+
+/** Loss and its gradient in every parameter, as tensor code. */
+export function lossAndGradientTensors(model: BaseModel, own: Named<tf.Tensor>, batch: Named<tf.Tensor>): { loss: tf.Scalar; gradients: Record<string, tf.Tensor> } {
+  const names = ownNames(model);
   const run = (...values: tf.Tensor[]): tf.Scalar => {
-    const parameters = Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor]));
+    const parameters = withAliases(model, Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor])));
     return model.loss(model.forward(plainForward(parameters, model.sites), batch), batch);
   };
-  const { value, grads } = tf.valueAndGrads(run)(names.map((name) => tensors[name] as tf.Tensor));
-  return { loss: value.dataSync()[0] as number, gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])) };
+  const { value, grads } = tf.valueAndGrads(run)(names.map((name) => own[name] as tf.Tensor));
+  return { loss: value as tf.Scalar, gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])) };
+}
+
+export function lossAndGradients(model: BaseModel, batch: Named<tf.Tensor>): { loss: number; gradients: Record<string, tf.Tensor> } {
+  const { loss, gradients } = lossAndGradientTensors(model, asTensors(model), batch);
+  return { loss: loss.dataSync()[0] as number, gradients };
 }
