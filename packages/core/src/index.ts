@@ -26,3 +26,5 @@ export type { TensorSource } from "./safetensors/read.ts";
 export type { TensorInfo } from "./safetensors/header.ts";
 export { writeSafetensors } from "./safetensors/write.ts";
 export type { WriteSafetensorsOptions } from "./safetensors/write.ts";
+export { loadAdapter, saveAdapter } from "./adapter/files.ts";
+export type { LoadAdapterOptions, LoadReport, SaveAdapterOptions } from "./adapter/files.ts";

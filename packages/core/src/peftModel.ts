@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { createAdapter, layerTensors, type Adapter, type CreateAdapterOptions } from "./adapter/adapter.ts";
+import { createAdapter, layerTensors, type Adapter } from "./adapter/adapter.ts";
 import { checkNewName, findAdapter } from "./adapter/names.ts";
 import { mergeLayers, requireMergeable } from "./adapter/merge.ts";
+import { adapterPenalties } from "./adapter/penalties.ts";
 import { buildView, type View } from "./adapter/view.ts";
 import { PeftError } from "./errors.ts";
 import { ensureTfjs } from "./gradients.ts";
@@ -9,7 +10,7 @@ import type { Method } from "./method/method.ts";
 import { LayeredForward } from "./model/layeredForward.ts";
 import type { BaseModel } from "./model/model.ts";
 import type { LayerSite } from "./model/site.ts";
-import { formatTrainableReport, type TrainableReport } from "./report.ts";
+import { countParameters, formatTrainableReport, type TrainableReport } from "./report.ts";
 import type { HostTensor, Named } from "./tensors.ts";
 
 /** The tensors of a program: `model.frozen()` and `model.trainable()`, as tensors. */
@@ -76,17 +77,17 @@ export class PeftModel {
    * @throws PeftError `ADAPTER_EXISTS`, `ADAPTER_NAME_INVALID`, `CONFIG_INVALID`, `TARGET_NOT_FOUND`, `MODULE_UNKNOWN`.
    */
   async attach<Config extends object>({ name = "default", method, config, seed }: AttachOptions<Config>): Promise<Adapter> {
-    return this.attachWith({ name, method: method as unknown as Method, config, seed });
+    checkNewName(this.#adapters, name);
+    const adapter = await createAdapter(this.base, { name, method: method as unknown as Method, config, seed });
+    this.insert(adapter);
+    return adapter;
   }
 
-  /** `attach` with what loading from a file needs besides. */
-  async attachWith(options: CreateAdapterOptions): Promise<Adapter> {
-    checkNewName(this.#adapters, options.name);
-    const adapter = await createAdapter(this.base, options);
-    checkNewName(this.#adapters, options.name);
+  /** Adds an adapter that was created for this base model; it becomes active when it is the first one. */
+  insert(adapter: Adapter): void {
+    checkNewName(this.#adapters, adapter.name);
     this.#adapters.set(adapter.name, adapter);
     if (this.#adapters.size === 1) this.setActive([adapter.name]);
-    return adapter;
   }
 
   /**
@@ -190,19 +191,9 @@ export class PeftModel {
     return this.penalties(tensors).reduce((sum, penalty) => tf.add(sum, penalty), loss);
   }
 
-  /** Traceable: the penalties of the adapters that learn, one per method that has one. */
+  /** Traceable: the penalties of the adapters that learn, one per adapter whose method has one. */
   penalties({ frozen, trainable }: ModelTensors): tf.Scalar[] {
-    const { active, layers } = this.#current();
-    const attached = [...layers.values()].flat();
-    return active.flatMap((adapter) => {
-      if (adapter.method.penalty === undefined || !this.#learns(adapter.name)) return [];
-      const sites = attached.flatMap(({ adapter: owner, layer, keys }) => {
-        if (owner !== adapter) return [];
-        const params = Object.fromEntries([...keys].map(([short, key]) => [short, (trainable[key] ?? frozen[key]) as tf.Tensor]));
-        return [{ site: layer.site, config: layer.config, params }];
-      });
-      return [adapter.method.penalty({ sites, config: adapter.config })];
-    });
+    return adapterPenalties(this.#current(), { learns: (name) => this.#learns(name), tensors: [trainable, frozen] });
   }
 
   /** Host: lets the methods that learn act after an optimizer step (from 1). Call it after `setTrainable`. */
@@ -255,7 +246,7 @@ export class PeftModel {
     this.#merged = new Set(before.merged);
     try {
       this.merge({ safe, adapters });
-      return this.#snapshot();
+      return withParameters(this.base, new Map([...this.base.parameters.keys()].map((name) => [name, this.#effective(name)])));
     } finally {
       this.#merged = before.merged;
       this.#mergedWeights = before.weights;
@@ -264,14 +255,7 @@ export class PeftModel {
   }
 
   trainableReport(): TrainableReport {
-    const size = (tensors: Iterable<HostTensor>): number => [...new Set(tensors)].reduce((sum, { data }) => sum + data.length, 0);
-    const trainable = size(Object.values(this.trainable()));
-    let total = size(this.base.parameters.values());
-    for (const { params, buffers, overrides } of this.#adapters.values()) {
-      total += size(params.values()) + size(buffers.values());
-      total += size([...overrides.values()].flatMap(({ kind, tensor }) => (kind === "saved" ? [tensor] : [])));
-    }
-    return { trainable, total, percent: total === 0 ? 0 : (100 * trainable) / total };
+    return countParameters(this.base, { adapters: this.#adapters.values(), trainable: Object.values(this.trainable()) });
   }
 
   /** Prints the report in one line, as the Python library does. */
@@ -287,17 +271,6 @@ export class PeftModel {
     const view = this.#current();
     const key = view.keys.get(name) ?? name;
     return (view.slots.get(key)?.read() ?? view.frozen[key]) as HostTensor;
-  }
-
-  #snapshot(): BaseModel {
-    const { base } = this;
-    const parameters = new Map([...base.parameters.keys()].map((name) => [name, this.#effective(name)]));
-    const { name, configJson, modelType, head, sites, defaultTargets, headModules } = base;
-    return {
-      ...{ name, configJson, modelType, head, sites, defaultTargets, headModules, parameters },
-      forward: (f, batch) => base.forward(f, batch),
-      loss: (outputs, batch) => base.loss(outputs, batch),
-    };
   }
 
   #assign({ active, trainable }: { readonly active: readonly string[]; readonly trainable: readonly string[] }): void {
@@ -323,6 +296,15 @@ export class PeftModel {
     }
     return this.#view;
   }
+}
+
+function withParameters(base: BaseModel, parameters: Map<string, HostTensor>): BaseModel {
+  const { name, configJson, modelType, head, sites, defaultTargets, headModules } = base;
+  return {
+    ...{ name, configJson, modelType, head, sites, defaultTargets, headModules, parameters },
+    forward: (f, batch) => base.forward(f, batch),
+    loss: (outputs, batch) => base.loss(outputs, batch),
+  };
 }
 
 function mergedError(name: string, action: string): PeftError {

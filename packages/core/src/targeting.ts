@@ -37,7 +37,7 @@ export interface TargetContext {
 export function resolveTargets(config: TargetConfig, context: TargetContext): LayerSite[] {
   const saved = config.modulesToSave ?? context.headModules;
   const candidates = context.sites.filter(
-    (site) => !isInModules(site.path, saved) && !(config.excludeModules !== null && matches(config.excludeModules, site.path)),
+    (site) => !isInModules(site.path, saved) && !(config.excludeModules !== null && matchesTargets(config.excludeModules, site.path)),
   );
   const selected = select(config, context, candidates);
   const blocks = blockFilter(config);
@@ -62,11 +62,11 @@ function select(config: TargetConfig, context: TargetContext, candidates: readon
     );
   }
   const wanted = targetModules ?? context.defaultTargets;
-  return candidates.filter((site) => matches(wanted, site.path));
+  return candidates.filter((site) => matchesTargets(wanted, site.path));
 }
 
 /** Whether a path is matched by a list of suffixes (whole path, or its tail after a dot) or a regular expression over all of it. */
-function matches(rule: readonly string[] | string, path: string): boolean {
+export function matchesTargets(rule: readonly string[] | string, path: string): boolean {
   if (typeof rule === "string") return regularExpression(rule).test(path);
   return rule.some((suffix) => path === suffix || path.endsWith(`.${suffix}`));
 }

@@ -1,0 +1,111 @@
+import type { Adapter } from "../adapter/adapter.ts";
+import type { Method } from "../method/method.ts";
+import type { BaseModel } from "../model/model.ts";
+import { isInModules, matchesTargets, type TargetConfig } from "../targeting.ts";
+
+type Json = Record<string, unknown>;
+
+/** Written by every config of the Python library; the method's fields come on top. */
+const ALWAYS: Readonly<Json> = { auto_mapping: null, base_model_name_or_path: null, inference_mode: true, peft_type: null, revision: null, task_type: null };
+
+/** Heads that the Python library adds to `modules_to_save` for classification tasks. */
+const CLASSIFICATION_HEADS: readonly string[] = ["classifier", "score"];
+
+/**
+ * adapter_config.json of an adapter. Precedence, lowest first: common keys, the method's constants, keys of the file it was loaded
+ * from, its config. Targets are written as the Python library resolves them: an explicit list of suffixes, or the regular expression.
+ */
+export function toAdapterConfig(base: BaseModel, adapter: Adapter): Json {
+  const { wire } = adapter.method;
+  const json: Json = { ...ALWAYS, ...describeBase(base), ...wire.constants, ...adapter.configJson };
+  for (const [field, key] of wireFields(adapter.method)) {
+    const value = (adapter.config as Json)[field];
+    if (value !== undefined) json[key] = value;
+  }
+  json["peft_type"] = wire.peftType;
+  json["inference_mode"] = true;
+  json["modules_to_save"] = modulesToSave(base, adapter);
+  if (adapter.layers.length > 0) json["target_modules"] = targetModules(base, adapter);
+  return json;
+}
+
+/** The config fields of a file, and the keys that no field holds. A null means the field's default. */
+export function fromAdapterConfig(method: Method, json: Readonly<Json>): { readonly config: Json; readonly rest: Json } {
+  const rest: Json = { ...json };
+  const config: Json = {};
+  for (const [field, key] of wireFields(method)) {
+    if (json[key] !== null && json[key] !== undefined) config[field] = json[key];
+    delete rest[key];
+  }
+  for (const key of ["peft_type", "inference_mode"]) delete rest[key];
+  return { config, rest };
+}
+
+/** JSON as Python's `json.dumps(…, indent=2, sort_keys=True)` writes it, except that whole floats have no `.0`. */
+export function serializeConfig(json: Readonly<Json>): string {
+  const text = JSON.stringify(sorted(json), null, 2);
+  return text.replace(/[\u0080-\uffff]/gu, (character) => [...Array(character.length).keys()].map((i) => escape(character.charCodeAt(i))).join(""));
+}
+
+function escape(code: number): string {
+  return `\\u${code.toString(16).padStart(4, "0")}`;
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, item]) => [key, sorted(item)]));
+}
+
+function wireFields(method: Method): [string, string][] {
+  return Object.entries(method.wire.config as Readonly<Record<string, string | undefined>>).filter((entry): entry is [string, string] => entry[1] !== undefined);
+}
+
+function describeBase(base: BaseModel): Json {
+  const { kind } = base.head;
+  const classifies = kind === "sequenceClassification" || kind === "regression";
+  const architecture = (base.configJson["architectures"] as readonly unknown[] | undefined)?.[0];
+  const module = base.modelType.replaceAll("-", "_");
+  const mapping = { base_model_class: architecture ?? null, parent_library: `transformers.models.${module}.modeling_${module}` };
+  return {
+    base_model_name_or_path: base.name,
+    task_type: classifies ? "SEQ_CLS" : null,
+    auto_mapping: classifies ? null : mapping,
+  };
+}
+
+function modulesToSave(base: BaseModel, adapter: Adapter): readonly string[] | null {
+  const given = (adapter.config as { readonly modulesToSave?: readonly string[] | null }).modulesToSave ?? [];
+  const taskType = adapter.configJson["task_type"] ?? describeBase(base)["task_type"];
+  const heads = taskType === "SEQ_CLS" || taskType === "TOKEN_CLS" ? CLASSIFICATION_HEADS : [];
+  const names = [...new Set([...given, ...adapter.modulesToSave, ...heads])];
+  return names.length === 0 ? null : names;
+}
+
+function targetModules(base: BaseModel, adapter: Adapter): readonly string[] | string {
+  const written = adapter.method.wire.config as { readonly [K in keyof TargetConfig]?: string };
+  const own = adapter.config as Partial<TargetConfig>;
+  const given = written.targetModules === undefined ? null : (own.targetModules ?? null);
+  if (given !== null && !(typeof given === "string" && given.toLowerCase() === "all-linear")) return given;
+  // Layers that the file rules out by other keys may share a suffix with a target.
+  const leftOut = (path: string, block: number | null): boolean => {
+    const { excludeModules = null, layersToTransform = null } = own;
+    if (isInModules(path, adapter.modulesToSave)) return true;
+    if (written.excludeModules !== undefined && excludeModules !== null && matchesTargets(excludeModules, path)) return true;
+    return written.layersToTransform !== undefined && layersToTransform !== null && ![layersToTransform].flat().includes(block ?? -1);
+  };
+  const targets = adapter.layers.map(({ site }) => site.path);
+  const others = base.sites.flatMap(({ path, block }) => (targets.includes(path) || leftOut(path, block) ? [] : [path]));
+  return shortestSuffixes(targets, others);
+}
+
+/** For each target the shortest tail that names none of the others, in alphabetical order. */
+function shortestSuffixes(targets: readonly string[], others: readonly string[]): string[] {
+  const suffixes = targets.map((path) => {
+    const parts = path.split(".");
+    const tails = parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));
+    return tails.find((tail) => !others.some((other) => matchesTargets([tail], other))) ?? path;
+  });
+  return [...new Set(suffixes)].sort();
+}

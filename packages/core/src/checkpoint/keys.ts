@@ -1,0 +1,95 @@
+import type { Adapter, Override } from "../adapter/adapter.ts";
+import { tiedNames } from "../adapter/tied.ts";
+import { PeftError } from "../errors.ts";
+import type { BaseModel } from "../model/model.ts";
+import type { HostTensor } from "../tensors.ts";
+
+/** What the Python library puts before every module path. */
+export const KEY_PREFIX = "base_model.model.";
+
+/** A tensor of an adapter with its name in the file. */
+export interface FileTensor {
+  readonly key: string;
+  read(): HostTensor;
+  write(tensor: HostTensor): void;
+}
+
+/**
+ * The tensors an adapter's file holds: parameters and buffers as `<prefix><layer path>.<wire suffix>`, saved modules and trained base
+ * parameters under their own names, those of an adapted layer as `<layer path>.base_layer.<name>`. Tied parameters are written once.
+ */
+export function fileTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
+  return [...layerTensors(adapter), ...overrideTensors(base, adapter)];
+}
+
+function layerTensors(adapter: Adapter): FileTensor[] {
+  return adapter.layers.flatMap(({ site, names }) =>
+    names.map((short) => {
+      const local = `${site.path}.${short}`;
+      const values = adapter.params.has(local) ? adapter.params : adapter.buffers;
+      return {
+        key: `${KEY_PREFIX}${site.path}.${wireSuffix(adapter, short)}`,
+        read: () => values.get(local) as HostTensor,
+        write: (tensor) => void values.set(local, tensor),
+      };
+    }),
+  );
+}
+
+function wireSuffix({ method }: Adapter, short: string): string {
+  const suffix = method.wire.tensors[short];
+  if (suffix !== undefined) return suffix;
+  throw new PeftError("METHOD_INVALID", `Method "${method.name}" has a parameter "${short}" but wire.tensors does not name it. Add it there.`);
+}
+
+function overrideTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
+  const layerOf = new Map(adapter.layers.flatMap(({ site }) => [site.weight, site.bias].map((name) => [name, site.path])));
+  return [...adapter.overrides].flatMap(([name, { kind }]) => {
+    if (kind === "replaced" || tiedNames(base, name)[0] !== name) return [];
+    const path = layerOf.get(name);
+    const key = path === undefined ? name : `${path}.base_layer${name.slice(path.length)}`;
+    return [
+      {
+        key: `${KEY_PREFIX}${key}`,
+        read: () => (adapter.overrides.get(name) as Override).tensor,
+        write: (tensor: HostTensor) => tiedNames(base, name).forEach((tied) => adapter.overrides.set(tied, { kind, tensor })),
+      },
+    ];
+  });
+}
+
+export interface NormalizedNames {
+  /** Expected key → name in the file. */
+  readonly found: ReadonlyMap<string, string>;
+  /** Names that fit no expected key; `key` is the name with what is known to vary taken out. */
+  readonly unexpected: readonly { readonly name: string; readonly key: string }[];
+  /** Expected keys that the file lacks. */
+  readonly missing: readonly string[];
+}
+
+/**
+ * Finds every expected key among the names of a file, as other writers spell them: without the prefix, with an adapter's name or
+ * a wrapper's (`.default`, `.modules_to_save.default`) inside, with `.weight` behind a bare parameter. Copies of frozen originals
+ * are passed over.
+ */
+export function matchNames(expected: readonly string[], names: readonly string[]): NormalizedNames {
+  const wanted = new Set(expected);
+  const found = new Map<string, string>();
+  const unexpected: { name: string; key: string }[] = [];
+  const prefixed = names.some((name) => name.startsWith(KEY_PREFIX));
+  for (const name of names) {
+    if (/\.original_module\./u.test(name)) continue;
+    const key = (prefixed ? name : KEY_PREFIX + name).replace(/\.modules_to_save\.[^.]+\./u, ".");
+    const spellings = [key, key.replace(/\.weight$/u, ""), ...withoutOneComponent(key)];
+    const match = spellings.find((spelling) => wanted.has(spelling) && !found.has(spelling));
+    if (match !== undefined) found.set(match, name);
+    else if (!key.endsWith(".base_layer.weight")) unexpected.push({ name, key });
+  }
+  return { found, unexpected, missing: expected.filter((key) => !found.has(key)) };
+}
+
+/** The key without its last component, and without the one before it: where an adapter's name may stand. */
+function withoutOneComponent(key: string): string[] {
+  const parts = key.split(".");
+  return [parts.slice(0, -1), [...parts.slice(0, -2), ...parts.slice(-1)]].map((kept) => kept.join("."));
+}
