@@ -36,12 +36,27 @@ export async function evaluate(model: TrainableModel, engine: Engine, plan: Eval
   }
 }
 
-/** For repeated evaluations: the programs stay compiled, and the model's current parameters are used each time. */
+/**
+ * For repeated evaluations: programs stay compiled until the model's structure changes, and the current parameters are used each
+ * time.
+ */
 export function createEvaluator(model: TrainableModel, engine: Engine): Evaluator {
-  const program = engine.compile(evaluationStep(model), { constant: ["frozen"] });
+  let program: CompiledFunction | null = null;
+  let structure: string | undefined;
   return {
-    evaluate: (plan) => runEvaluation(model, program, plan),
-    dispose: () => program.dispose(),
+    evaluate: async (plan) => {
+      if (program !== null && structure !== model.structure) {
+        await program.dispose();
+        program = null;
+      }
+      structure = model.structure;
+      program ??= engine.compile(evaluationStep(model), { constant: ["frozen"] });
+      return runEvaluation(model, program, plan);
+    },
+    dispose: async () => {
+      await program?.dispose();
+      program = null;
+    },
   };
 }
 
@@ -53,7 +68,7 @@ function evaluationStep(model: TrainableModel): TensorFunction {
     const logits = get(outputs, "logits");
     const results: Record<string, tf.Tensor> = {};
     if (batch["labels"] !== undefined || batch["masked_labels"] !== undefined) {
-      results["loss"] = model.outputLoss?.(outputs, batch) ?? model.loss({ frozen, trainable }, batch, mode);
+      results["loss"] = model.base?.loss(outputs, batch) ?? model.loss({ frozen, trainable }, batch, mode);
     }
     if (batch["masked_labels"] === undefined) results["logits"] = logits;
     else results["correct"] = correctTokens(logits, batch["masked_labels"], batch["masked_weights"]);

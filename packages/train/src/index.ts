@@ -31,7 +31,6 @@ export type { Optimizer, ParamGroup, ParamGroupRule, Update, UpdateContext } fro
 export { clipScale, globalNorm } from "./optim/clip.ts";
 export { schedule } from "./schedule.ts";
 export type { Schedule, ScheduleName, ScheduleOptions } from "./schedule.ts";
-export { accumulationStep, applyStep, trainingStep } from "./step.ts";
-export type { StepOptions } from "./step.ts";
-export { Stepper } from "./stepper.ts";
-export type { StepInput, StepMetrics, StepperOptions } from "./stepper.ts";
+export { initialState } from "./optim/tensors.ts";
+export { Stepper } from "./step/stepper.ts";
+export type { StepInput, StepMetrics, StepperOptions } from "./step/stepper.ts";

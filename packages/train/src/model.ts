@@ -25,7 +25,9 @@ export interface TrainableModel {
   /** Traced: the loss that is minimised, penalties included. */
   loss(parameters: TracedParameters, batch: Named<tf.Tensor>, mode: RunMode): tf.Scalar;
   /** Traced: the task's loss from what `forward` returned, so that an evaluation runs the model once. */
-  outputLoss?(outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>): tf.Scalar;
+  readonly base?: { loss(outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>): tf.Scalar };
+  /** Changes when a program traced earlier no longer fits (another adapter is active, say). */
+  readonly structure?: string;
   /** Host work between steps; `step` counts from 1. */
   afterStep?(step: number): void | Promise<void>;
 }

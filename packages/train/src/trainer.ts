@@ -20,7 +20,7 @@ import type { RunLength } from "./runLength.ts";
 import { requireSameRun } from "./resume.ts";
 import { schedule } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
-import { Stepper } from "./stepper.ts";
+import { Stepper } from "./step/stepper.ts";
 
 export interface TrainerOptions {
   readonly model: TrainableModel;

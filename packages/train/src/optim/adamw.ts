@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { resolveGroup } from "./groups.ts";
 import type { Optimizer, ParamGroup, ParamGroupRule, UpdateContext } from "./optimizer.ts";
-import { get, scalar, slots } from "./tensors.ts";
+import { get, scalar } from "./tensors.ts";
 
 export interface AdamWOptions {
   readonly beta1?: number;
@@ -25,13 +25,15 @@ interface Rates {
  * m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², p ← (1 − ηλ)p − η·(m/(1 − β₁ᵗ)) / (√(v/(1 − β₂ᵗ)) + ε).
  *
  * Both corrections are moved out of the element-wise part: with c = √(1 − β₂ᵗ) the last term is
- * (η·c/(1 − β₁ᵗ))·m / (√v + ε·c), thirteen operations per parameter.
+ * (η·c/(1 − β₁ᵗ))·m / (√v + ε·c), thirteen operations per tensor.
  */
 export function adamW(options: AdamWOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.01, paramGroups } = options;
   return {
     name: "adamw",
-    init: (params) => slots(params, ["m", "v"]),
+    elementwise: true,
+    slots: ["m", "v"],
+    group: (parameter) => resolveGroup(parameter, { weightDecay, rule: paramGroups }),
     scalars: (step, learningRate) => {
       const correction = Math.sqrt(1 - beta2 ** step);
       return {
@@ -47,8 +49,7 @@ export function adamW(options: AdamWOptions = {}): Optimizer {
       const state: Record<string, tf.Tensor> = {};
       for (const [name, g] of Object.entries(context.grads)) {
         const p = get(context.params, name);
-        const group = resolveGroup({ name, shape: p.shape }, { weightDecay, rule: paramGroups });
-        const { stepSize, keep } = rates(group);
+        const { stepSize, keep } = rates(get(context.groups, name));
         const m = tf.add(tf.mul(get(context.state, `m.${name}`), beta1), tf.mul(g, mix.first));
         const v = tf.add(tf.mul(get(context.state, `v.${name}`), beta2), tf.mul(tf.square(g), mix.second));
         const direction = tf.div(m, tf.add(tf.sqrt(v), get(context.scalars, "epsilon")));

@@ -6,8 +6,8 @@ import type { Engine } from "@peftjs/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { expectClose } from "../../test/close.ts";
-import { adamW, clipScale, decays, globalNorm, sgd } from "../index.ts";
-import type { Optimizer, ParamGroupRule } from "../index.ts";
+import { adamW, clipScale, decays, globalNorm, initialState, sgd } from "../index.ts";
+import type { Optimizer, ParamGroup, ParamGroupRule } from "../index.ts";
 
 interface Reference {
   readonly optimizers: {
@@ -26,11 +26,14 @@ const gradsAt = (step: number): Named<HostTensor> =>
 /** The fixture's bias has twice the learning rate. */
 const paramGroups: ParamGroupRule = ({ name }) => ({ lrScale: name.endsWith("bias") ? 2 : 1 });
 
+const groupsOf = (optimizer: Optimizer): Named<ParamGroup> =>
+  Object.fromEntries(Object.entries(params).map(([name, { shape }]) => [name, optimizer.group({ name, shape })]));
+
 async function trajectory(engine: Engine, optimizer: Optimizer): Promise<Named<HostTensor>[]> {
   let values: Named<HostTensor> = Object.fromEntries(Object.entries(params).map(([name, { shape, data }]) => [name, float32(data, shape)]));
-  let state = optimizer.init(values);
+  let state = initialState(optimizer, values);
   const program = engine.compile(({ values: p = {}, grads: g = {}, state: s = {}, scalars = {} }) => {
-    const update = optimizer.update({ params: p, grads: g, state: s, scalars, gradientScale: null });
+    const update = optimizer.update({ params: p, grads: g, groups: groupsOf(optimizer), state: s, scalars, gradientScale: null });
     return { values: update.params, state: update.state };
   });
   const visited: Named<HostTensor>[] = [];
@@ -81,11 +84,11 @@ describe.each(["eager", "onnx"] as const)("optimizers (%s)", (kind) => {
         engine.compile(({ p = {}, g = {}, state = {}, scalars = {}, factor = {} }) => {
           const scale = factor["scale"] as tf.Scalar;
           const scaled = Object.fromEntries(Object.entries(g).map(([name, tensor]) => [name, tf.mul(tensor, scale)]));
-          const update = optimizer.update({ params: p, grads: folded ? g : scaled, state, scalars, gradientScale: folded ? scale : null });
+          const update = optimizer.update({ params: p, grads: folded ? g : scaled, groups: groupsOf(optimizer), state, scalars, gradientScale: folded ? scale : null });
           return { p: update.params, state: update.state };
         });
       const p = Object.fromEntries(Object.entries(params).map(([name, { shape, data }]) => [name, float32(data, shape)]));
-      const args = { p, g: gradsAt(1), state: optimizer.init(p), scalars: optimizer.scalars(1, 0.1), factor: { scale: float32([0.3], []) } };
+      const args = { p, g: gradsAt(1), state: initialState(optimizer, p), scalars: optimizer.scalars(1, 0.1), factor: { scale: float32([0.3], []) } };
       const [a, b] = await Promise.all([step(true).run(args), step(false).run(args)]);
       for (const group of ["p", "state"]) {
         for (const [name, tensor] of Object.entries(b[group] as Named<HostTensor>)) expectClose((a[group]?.[name] as HostTensor).data, tensor.data);
@@ -112,9 +115,9 @@ describe("defaults", () => {
 
   it("keeps state by parameter name and refuses Nesterov without momentum", () => {
     const p = { x: float32([1, 2], [2]) };
-    expect(Object.keys(adamW().init(p))).toEqual(["m.x", "v.x"]);
-    expect(Object.keys(sgd({ momentum: 0.5 }).init(p))).toEqual(["b.x"]);
-    expect(sgd().init(p)).toEqual({});
+    expect(Object.keys(initialState(adamW(), p))).toEqual(["m.x", "v.x"]);
+    expect(Object.keys(initialState(sgd({ momentum: 0.5 }), p))).toEqual(["b.x"]);
+    expect(initialState(sgd(), p)).toEqual({});
     expect(() => sgd({ nesterov: true })).toThrow(expect.objectContaining({ code: "INVALID_CONFIG" }) as Error);
   });
 });

@@ -15,6 +15,8 @@ export interface UpdateContext {
   readonly params: Named<tf.Tensor>;
   /** Gradients by parameter name. A parameter without one is left as it is, as in torch. */
   readonly grads: Named<tf.Tensor>;
+  /** Group of every parameter, from `Optimizer.group`. */
+  readonly groups: Named<ParamGroup>;
   readonly state: Named<tf.Tensor>;
   /** What `Optimizer.scalars` returned for this step. */
   readonly scalars: Named<tf.Tensor>;
@@ -33,8 +35,11 @@ export interface Update {
  */
 export interface Optimizer {
   readonly name: string;
-  /** State before the first step, keyed `<slot>.<parameter>`. */
-  init(params: Named<HostTensor>): Named<HostTensor>;
+  /** The update of an element depends on that element alone: small parameters may be joined into one vector. */
+  readonly elementwise: boolean;
+  /** State is one tensor of the parameter's shape per slot, keyed `<slot>.<parameter>`, zero before the first step. */
+  readonly slots: readonly string[];
+  group(parameter: { readonly name: string; readonly shape: readonly number[] }): ParamGroup;
   /** Inputs of one step; `step` counts from 1. */
   scalars(step: number, learningRate: number): Named<HostTensor>;
   update(context: UpdateContext): Update;

@@ -2,7 +2,7 @@ import { PeftError } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { resolveGroup } from "./groups.ts";
 import type { Optimizer, ParamGroupRule } from "./optimizer.ts";
-import { get, scalar, slots } from "./tensors.ts";
+import { get, scalar } from "./tensors.ts";
 
 export interface SgdOptions {
   readonly momentum?: number;
@@ -23,7 +23,9 @@ export function sgd(options: SgdOptions = {}): Optimizer {
   }
   return {
     name: "sgd",
-    init: (params) => (momentum === 0 ? {} : slots(params, ["b"])),
+    elementwise: true,
+    slots: momentum === 0 ? [] : ["b"],
+    group: (parameter) => resolveGroup(parameter, { weightDecay, rule: paramGroups }),
     scalars: (_step, learningRate) => ({ learningRate: scalar(learningRate) }),
     update: (context) => {
       const learningRate = get(context.scalars, "learningRate");
@@ -31,7 +33,7 @@ export function sgd(options: SgdOptions = {}): Optimizer {
       const state: Record<string, tf.Tensor> = {};
       for (const [name, raw] of Object.entries(context.grads)) {
         const p = get(context.params, name);
-        const group = resolveGroup({ name, shape: p.shape }, { weightDecay, rule: paramGroups });
+        const group = get(context.groups, name);
         const scaled = context.gradientScale === null ? raw : tf.mul(raw, context.gradientScale);
         const g = group.weightDecay === 0 ? scaled : tf.add(scaled, tf.mul(p, group.weightDecay));
         let direction = g;

@@ -1,10 +1,13 @@
-import { cloneTensor, float32, int32, PeftError, zeros } from "@peftjs/core";
+import { float32, int32, PeftError, zeros } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
 import type { CompiledFunction, Engine } from "@peftjs/engine";
-import type { TrainableModel } from "./model.ts";
-import { accumulationStep, applyStep, trainingStep } from "./step.ts";
-import type { Optimizer } from "./optim/optimizer.ts";
-import { batchWeight } from "./weights.ts";
+import type { TrainableModel } from "../model.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import { initialState } from "../optim/tensors.ts";
+import { batchWeight } from "../weights.ts";
+import { createLayout, JOINED_SIZE, joinHost, viewHost } from "./layout.ts";
+import type { Layout } from "./layout.ts";
+import { stepFunctions } from "./step.ts";
 
 export interface StepperOptions {
   readonly model: TrainableModel;
@@ -31,18 +34,22 @@ export interface StepMetrics {
   readonly gradNorm: number;
 }
 
-/** What one step reads and the next one writes. */
+/** Parameters and optimizer state as the programs see them, and parameters by name as views of the same memory. */
 interface Buffers {
   readonly trainable: Named<HostTensor>;
   readonly optimizer: Named<HostTensor>;
+  readonly views: Named<HostTensor>;
 }
+
+type StepArguments = Readonly<Record<"trainable" | "optimizer" | "scalars", Named<HostTensor>>>;
 
 /**
  * Runs optimizer steps. Two sets of buffers take turns: a step reads one and writes the other, so that nothing of the
- * size of the parameters is allocated while training.
+ * size of the parameters is allocated while training. The model holds views of the set that was written last.
  */
 export class Stepper {
   readonly #options: StepperOptions;
+  readonly #layout: Layout;
   readonly #metrics = { loss: float32([0], []), gradNorm: float32([0], []) };
   readonly #full: CompiledFunction;
   readonly #accumulate: CompiledFunction;
@@ -53,38 +60,47 @@ export class Stepper {
 
   constructor(options: StepperOptions) {
     this.#options = options;
-    const { engine, model } = options;
+    const { engine, model, optimizer } = options;
     const trainable = model.trainable();
     if (Object.keys(trainable).length === 0) {
       throw new PeftError("NOTHING_TO_TRAIN", "The model has no trainable parameters. Attach an adapter, or unfreeze parameters, before training.");
     }
-    this.#current = { trainable: cloneAll(trainable), optimizer: options.optimizer.init(trainable) };
-    this.#spare = cloneBuffers(this.#current);
-    this.#full = engine.compile(trainingStep(options), { constant: ["frozen"] });
-    this.#accumulate = engine.compile(accumulationStep(model), { constant: ["frozen"] });
-    this.#apply = engine.compile(applyStep(options));
+    const limit = optimizer.elementwise ? JOINED_SIZE : 0;
+    this.#layout = createLayout(trainable, { groupOf: (parameter) => optimizer.group(parameter), limit });
+    this.#current = this.#buffers(trainable);
+    this.#spare = this.#buffers(trainable);
+    const functions = stepFunctions({ ...options, layout: this.#layout });
+    this.#full = engine.compile(functions.full, { constant: ["frozen"] });
+    this.#accumulate = engine.compile(functions.accumulate, { constant: ["frozen"] });
+    this.#apply = engine.compile(functions.apply);
   }
 
+  /** State by `<slot>.<parameter>`, as views of live memory. */
   get optimizerState(): Named<HostTensor> {
-    return this.#current.optimizer;
+    const state: Record<string, HostTensor> = {};
+    for (const slot of this.#options.optimizer.slots) {
+      for (const [name, view] of Object.entries(viewHost(this.#layout, this.#slot(slot)))) state[`${slot}.${name}`] = view;
+    }
+    return state;
   }
 
   /** Puts saved parameters and optimizer state in place of the current ones. */
   restore(trainable: Named<HostTensor>, optimizer: Named<HostTensor>): void {
-    requireSame("parameters", this.#current.trainable, trainable);
-    requireSame("optimizer state", this.#current.optimizer, optimizer);
-    this.#current = { trainable: cloneAll(trainable), optimizer: cloneAll(optimizer) };
-    this.#spare = cloneBuffers(this.#current);
-    this.#options.model.setTrainable(this.#current.trainable);
+    requireSame("parameters", this.#current.views, trainable);
+    requireSame("optimizer state", this.optimizerState, optimizer);
+    for (const buffers of [this.#current, this.#spare]) copyAll(trainable, buffers.views);
+    copyAll(optimizer, this.optimizerState);
+    this.#options.model.setTrainable(this.#current.views);
   }
 
   async step(input: StepInput): Promise<StepMetrics> {
     const { model, optimizer } = this.#options;
-    const { optimizer: state } = this.#current;
-    const args = { trainable: model.trainable(), optimizer: state, scalars: optimizer.scalars(input.step, input.learningRate) };
+    this.#takeIn(model.trainable());
+    const { trainable, optimizer: state } = this.#current;
+    const args = { trainable, optimizer: state, scalars: optimizer.scalars(input.step, input.learningRate) };
     const metrics = input.batches.length === 1 ? await this.#single(input, args) : await this.#several(input, args);
     [this.#current, this.#spare] = [this.#spare, this.#current];
-    model.setTrainable(this.#current.trainable);
+    model.setTrainable(this.#current.views);
     await model.afterStep?.(input.step);
     return metrics;
   }
@@ -97,7 +113,7 @@ export class Stepper {
     const [batch = {}] = input.batches;
     const results = await this.#full.run(
       { ...args, frozen: this.#options.model.frozen(), batch, scalars: { ...args.scalars, key: this.#key(input.firstBatch) } },
-      { ...this.#spare, metrics: this.#metrics },
+      { trainable: this.#spare.trainable, optimizer: this.#spare.optimizer, metrics: this.#metrics },
     );
     this.#keepUntouched(args, results);
     return { loss: first(this.#metrics.loss), gradNorm: first(this.#metrics.gradNorm) };
@@ -121,13 +137,24 @@ export class Stepper {
       loss += share * first(this.#metrics.loss);
       [from, into] = [into, from];
     }
-    const accumulated = pick(from, Object.keys(written));
-    const results = await this.#apply.run({ ...args, accumulated }, { ...this.#spare, metrics: { gradNorm: this.#metrics.gradNorm } });
+    const accumulated = Object.fromEntries(Object.keys(written).map((key) => [key, from[key] as HostTensor]));
+    const results = await this.#apply.run(
+      { ...args, accumulated },
+      { trainable: this.#spare.trainable, optimizer: this.#spare.optimizer, metrics: { gradNorm: this.#metrics.gradNorm } },
+    );
     this.#keepUntouched(args, results);
     return { loss, gradNorm: first(this.#metrics.gradNorm) };
   }
 
-  /** Parameters without a gradient are not among the results: the buffer that is read next gets their values. */
+  /** Values that the model replaced since the last step, instead of writing into what it holds. */
+  #takeIn(live: Named<HostTensor>): void {
+    for (const [name, view] of Object.entries(this.#current.views)) {
+      const value = live[name] as HostTensor;
+      if (value.data !== view.data) view.data.set(value.data);
+    }
+  }
+
+  /** Tensors without a gradient are not among the results: the buffer that is read next gets their values. */
   #keepUntouched(args: StepArguments, results: Readonly<Record<string, Named<HostTensor>>>): void {
     for (const name of ["trainable", "optimizer"] as const) {
       for (const [key, tensor] of Object.entries(this.#spare[name])) {
@@ -136,35 +163,32 @@ export class Stepper {
     }
   }
 
+  /** One slot of the current state, keyed like the parameters. */
+  #slot(slot: string): Named<HostTensor> {
+    const keys = Object.keys(this.#current.trainable);
+    return Object.fromEntries(keys.map((key) => [key, this.#current.optimizer[`${slot}.${key}`] as HostTensor]));
+  }
+
+  #buffers(values: Named<HostTensor>): Buffers {
+    const trainable = joinHost(this.#layout, values);
+    return { trainable, optimizer: initialState(this.#options.optimizer, trainable), views: viewHost(this.#layout, trainable) };
+  }
+
   #key(batch: number): HostTensor {
     return int32([this.#options.seed, batch + 1], [2]);
   }
-}
-
-interface StepArguments {
-  readonly trainable: Named<HostTensor>;
-  readonly optimizer: Named<HostTensor>;
-  readonly scalars: Named<HostTensor>;
 }
 
 function first(tensor: HostTensor): number {
   return tensor.data[0] as number;
 }
 
-function cloneAll(tensors: Named<HostTensor>): Named<HostTensor> {
-  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, cloneTensor(tensor)]));
-}
-
-function cloneBuffers(buffers: Buffers): Buffers {
-  return { trainable: cloneAll(buffers.trainable), optimizer: cloneAll(buffers.optimizer) };
-}
-
 function zerosLike(tensors: Named<HostTensor>): Named<HostTensor> {
   return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, zeros(tensor.shape)]));
 }
 
-function pick(tensors: Named<HostTensor>, names: readonly string[]): Named<HostTensor> {
-  return Object.fromEntries(names.map((name) => [name, tensors[name] as HostTensor]));
+function copyAll(from: Named<HostTensor>, to: Named<HostTensor>): void {
+  for (const [name, tensor] of Object.entries(to)) tensor.data.set((from[name] as HostTensor).data);
 }
 
 function requireSame(what: string, expected: Named<HostTensor>, got: Named<HostTensor>): void {

@@ -1,0 +1,121 @@
+import { sizeOf, zeros } from "@peftjs/core";
+import type { HostTensor, Named } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+import type { ParamGroup } from "../optim/optimizer.ts";
+
+/** Parameters with at most this many elements are joined: for them the cost of an operation is that of starting it. */
+export const JOINED_SIZE = 65_536;
+
+interface Member {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly size: number;
+  readonly offset: number;
+}
+
+/** Parameters of one group, end to end in one vector. */
+interface Joined {
+  readonly key: string;
+  readonly members: readonly Member[];
+  readonly size: number;
+}
+
+/**
+ * How parameters lie in the tensors of a step: large ones under their own name, small ones joined by group, so that an
+ * element-wise optimizer takes a dozen operations for all of them instead of a dozen for each.
+ */
+export interface Layout {
+  readonly joined: readonly Joined[];
+  /** Names of parameters that stand alone. */
+  readonly single: readonly string[];
+  /** Group of every tensor of the step, by key. */
+  readonly groups: Named<ParamGroup>;
+}
+
+export interface LayoutOptions {
+  readonly groupOf: (parameter: { readonly name: string; readonly shape: readonly number[] }) => ParamGroup;
+  /** Largest size that is joined; 0 joins nothing. */
+  readonly limit: number;
+}
+
+export function createLayout(params: Named<HostTensor>, { groupOf, limit }: LayoutOptions): Layout {
+  const joined = new Map<string, { group: ParamGroup; members: Member[]; size: number }>();
+  const groups: Record<string, ParamGroup> = {};
+  const single: string[] = [];
+  for (const [name, { shape }] of Object.entries(params)) {
+    const group = groupOf({ name, shape });
+    const size = sizeOf(shape);
+    if (size > limit) {
+      single.push(name);
+      groups[name] = group;
+      continue;
+    }
+    const key = `joined(lr ${group.lrScale}, decay ${group.weightDecay})`;
+    const entry = joined.get(key) ?? { group, members: [], size: 0 };
+    joined.set(key, entry);
+    entry.members.push({ name, shape, size, offset: entry.size });
+    entry.size += size;
+  }
+  for (const [key, { group }] of joined) groups[key] = group;
+  return { joined: [...joined].map(([key, { members, size }]) => ({ key, members, size })), single, groups };
+}
+
+/** Host: vectors and single tensors with memory of their own, from values by name. */
+export function joinHost(layout: Layout, values: Named<HostTensor>): Named<HostTensor> {
+  const result: Record<string, HostTensor> = {};
+  for (const name of layout.single) {
+    const value = values[name] as HostTensor;
+    result[name] = { ...value, data: value.data.slice() };
+  }
+  for (const { key, members, size } of layout.joined) {
+    const vector = zeros([size]);
+    for (const { name, offset } of members) vector.data.set((values[name] as HostTensor).data, offset);
+    result[key] = vector;
+  }
+  return result;
+}
+
+/** Host: values by name as views of the vectors' memory. */
+export function viewHost(layout: Layout, tensors: Named<HostTensor>): Named<HostTensor> {
+  const result: Record<string, HostTensor> = {};
+  for (const name of layout.single) result[name] = tensors[name] as HostTensor;
+  for (const { key, members } of layout.joined) {
+    const { data } = tensors[key] as HostTensor;
+    for (const { name, shape, size, offset } of members) result[name] = { dtype: "float32", shape, data: data.subarray(offset, offset + size) };
+  }
+  return result;
+}
+
+/** Traced: tensors by name from vectors. */
+export function split(layout: Layout, tensors: Named<tf.Tensor>): Named<tf.Tensor> {
+  const result: Record<string, tf.Tensor> = {};
+  for (const name of layout.single) result[name] = tensors[name] as tf.Tensor;
+  for (const { key, members } of layout.joined) {
+    const vector = tensors[key] as tf.Tensor;
+    const parts = members.length === 1 ? [vector] : tf.split(vector, members.map(({ size }) => size));
+    members.forEach(({ name, shape }, i) => void (result[name] = tf.reshape(parts[i] as tf.Tensor, [...shape])));
+  }
+  return result;
+}
+
+/**
+ * Traced: vectors from tensors by name. A missing member counts as zeros (`fill` absent) or keeps its part of `fill`; a
+ * vector without any member, or a single tensor that is missing, is left out.
+ */
+export function join(layout: Layout, tensors: Named<tf.Tensor>, fill?: Named<tf.Tensor>): Named<tf.Tensor> {
+  const result: Record<string, tf.Tensor> = {};
+  for (const name of layout.single) {
+    const tensor = tensors[name];
+    if (tensor !== undefined) result[name] = tensor;
+  }
+  for (const { key, members } of layout.joined) {
+    if (members.every(({ name }) => tensors[name] === undefined)) continue;
+    const parts = members.map(({ name, size, offset }) => {
+      const tensor = tensors[name];
+      if (tensor !== undefined) return tf.reshape(tensor, [size]);
+      return fill === undefined ? tf.zeros([size]) : tf.slice(fill[key] as tf.Tensor, [offset], [size]);
+    });
+    result[key] = parts.length === 1 ? (parts[0] as tf.Tensor) : tf.concat(parts);
+  }
+  return result;
+}

@@ -1,0 +1,120 @@
+import type { Named } from "@peftjs/core";
+import type { Groups, TensorFunction } from "@peftjs/engine";
+import * as tf from "@tensorflow/tfjs-core";
+import type { TrainableModel } from "../model.ts";
+import { clipScale, globalNorm } from "../optim/clip.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import { get } from "../optim/tensors.ts";
+import { join, split } from "./layout.ts";
+import type { Layout } from "./layout.ts";
+
+export interface StepOptions {
+  readonly model: TrainableModel;
+  readonly optimizer: Optimizer;
+  /** Bound on the global gradient norm; null: gradients are used as they are. */
+  readonly maxGradNorm: number | null;
+  /** How the groups `trainable`, `optimizer` and `accumulated` hold the parameters. */
+  readonly layout: Layout;
+}
+
+export interface StepFunctions {
+  /**
+   * One whole training step: `{ frozen, trainable, optimizer, batch, scalars }` → `{ trainable, optimizer, metrics: { loss,
+   * gradNorm } }`. `scalars` holds `key` (int32 [2]) and what the optimizer asks for.
+   */
+  readonly full: TensorFunction;
+  /**
+   * The first half of a step over several micro-batches: `accumulated` + share·∇loss, where `scalars.share` is the
+   * micro-batch's part of the step's total weight, so that the sum is the gradient of the weighted mean over all rows.
+   */
+  readonly accumulate: TensorFunction;
+  /** The second half: the update from accumulated gradients. Runs after `accumulate`. */
+  readonly apply: TensorFunction;
+}
+
+/** What a loss depends on follows from the model alone; `apply` learns it when `accumulate` is traced. */
+type Untouched = Set<string>;
+
+/** Tensor functions of a step. Tensors that the loss does not depend on are not among the results. */
+export function stepFunctions(options: StepOptions): StepFunctions {
+  const untouched: Untouched = new Set();
+  return {
+    full: (args) => {
+      const { loss, grads } = lossAndGradients(options, args, untouched);
+      return { ...update(options, args, { grads, untouched }), metrics: { loss, gradNorm: globalNorm(grads) } };
+    },
+    accumulate: (args) => {
+      const { loss, grads } = lossAndGradients(options, args, untouched);
+      const share = get(group(args, "scalars"), "share");
+      const before = group(args, "accumulated");
+      const accumulated = mapValues(grads, (g, name) => tf.add(get(before, name), tf.mul(g, share)));
+      return { accumulated, metrics: { loss } };
+    },
+    apply: (args) => {
+      const grads = group(args, "accumulated");
+      return { ...update(options, args, { grads, untouched }), metrics: { gradNorm: globalNorm(grads) } };
+    },
+  };
+}
+
+interface LossAndGradients {
+  readonly loss: tf.Scalar;
+  readonly grads: Named<tf.Tensor>;
+}
+
+function lossAndGradients({ model, layout }: StepOptions, args: Groups<tf.Tensor>, untouched: Untouched): LossAndGradients {
+  const trainable = split(layout, group(args, "trainable"));
+  const key = get(group(args, "scalars"), "key") as tf.Tensor1D;
+  const compute = (): tf.Scalar =>
+    model.loss({ frozen: group(args, "frozen"), trainable }, group(args, "batch"), { training: true, key });
+  // tf.valueAndGrads refuses a parameter that the loss does not depend on; the engine underneath reports it as undefined.
+  const { value, grads } = tf.engine().gradients(compute, Object.values(trainable));
+  const byName: Record<string, tf.Tensor> = {};
+  Object.keys(trainable).forEach((name, i) => {
+    const gradient = grads[i] as tf.Tensor | undefined | null;
+    if (gradient === undefined || gradient === null) untouched.add(name);
+    else byName[name] = gradient;
+  });
+  return { loss: value, grads: join(layout, byName) };
+}
+
+interface Gradients {
+  readonly grads: Named<tf.Tensor>;
+  readonly untouched: Untouched;
+}
+
+function update(
+  { optimizer, maxGradNorm, layout }: StepOptions,
+  args: Groups<tf.Tensor>,
+  { grads, untouched }: Gradients,
+): { trainable: Named<tf.Tensor>; optimizer: Named<tf.Tensor> } {
+  const before = group(args, "trainable");
+  const { params, state } = optimizer.update({
+    params: before,
+    grads,
+    groups: layout.groups,
+    state: group(args, "optimizer"),
+    scalars: group(args, "scalars"),
+    gradientScale: maxGradNorm === null ? null : clipScale(globalNorm(grads), maxGradNorm),
+  });
+  return { trainable: untouched.size === 0 ? params : restoreUntouched(layout, { before, after: params, untouched }), optimizer: state };
+}
+
+/** Weight decay must not reach parameters without a gradient that lie in a vector beside others. */
+function restoreUntouched(
+  layout: Layout,
+  { before, after, untouched }: { readonly before: Named<tf.Tensor>; readonly after: Named<tf.Tensor>; readonly untouched: Untouched },
+): Named<tf.Tensor> {
+  const affected = layout.joined.filter(({ key, members }) => after[key] !== undefined && members.some(({ name }) => untouched.has(name)));
+  const part: Layout = { joined: affected, single: [], groups: {} };
+  const kept = Object.fromEntries(Object.entries(split(part, after)).filter(([name]) => !untouched.has(name)));
+  return { ...after, ...join(part, kept, before) };
+}
+
+function group(args: Groups<tf.Tensor>, name: string): Named<tf.Tensor> {
+  return args[name] ?? {};
+}
+
+function mapValues<T, U>(record: Named<T>, fn: (value: T, name: string) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, fn(value, name)]));
+}
