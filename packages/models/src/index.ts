@@ -9,3 +9,8 @@ export { countParameters, createModel } from "./model.ts";
 export type { ModelParts } from "./model.ts";
 export { fromConfig } from "./fromConfig.ts";
 export type { FromConfigOptions } from "./fromConfig.ts";
+export { fromPretrained } from "./io/fromPretrained.ts";
+export type { FromPretrainedOptions, PretrainedModel } from "./io/fromPretrained.ts";
+export type { LoadReport } from "./io/loadWeights.ts";
+export { savePretrained } from "./io/savePretrained.ts";
+export type { SavedDType, SavePretrainedOptions } from "./io/savePretrained.ts";

@@ -1,0 +1,43 @@
+import { join } from "node:path";
+import { openSafetensors, readJsonObject, type BaseModel } from "@peftjs/core";
+import { resolveHead, withHead, type HeadOptions } from "../head.ts";
+import { createModel } from "../model.ts";
+import { architectureOf, builtInArchitectures, type ArchitectureRegistry } from "../registry.ts";
+import { loadWeights, type LoadReport } from "./loadWeights.ts";
+
+export interface FromPretrainedOptions extends HeadOptions {
+  /** Seed of what the file lacks: a fresh head. */
+  readonly seed?: number;
+  /** Draw parameters fresh whose shape differs from the file's, e.g. a classifier of another number of labels. */
+  readonly ignoreMismatchedSizes?: boolean;
+  /** Name of the model, written to `base_model_name_or_path`. Default: the folder as given. */
+  readonly name?: string;
+  readonly architectures?: ArchitectureRegistry;
+}
+
+/** A model read from a folder, and what did not come from there. */
+export interface PretrainedModel extends BaseModel {
+  readonly report: LoadReport;
+}
+
+/**
+ * Reads a Hugging Face folder: `config.json` with `model.safetensors` or its shards. float16 and bfloat16 become float32; every
+ * tensor is read once into memory of its own.
+ * @throws PeftError `FILE_NOT_FOUND`, `JSON_INVALID`, `SAFETENSORS_INVALID`, `CONFIG_INVALID`, `ARCHITECTURE_UNKNOWN`,
+ * `WEIGHTS_MISSING`, `SHAPE_MISMATCH`, `LABELS_INVALID`, `LABEL_COUNT_MISMATCH`.
+ */
+export async function fromPretrained(folder: string, options: FromPretrainedOptions = {}): Promise<PretrainedModel> {
+  const configJson = await readJsonObject(join(folder, "config.json"));
+  const architecture = architectureOf(configJson, options.architectures ?? builtInArchitectures);
+  const head = resolveHead(configJson, options);
+  const specs = architecture.parameters(architecture.parseConfig(configJson), head);
+  const { seed = 0, ignoreMismatchedSizes = false } = options;
+  const file = await openSafetensors(folder);
+  try {
+    const { parameters, report } = await loadWeights(file, { architecture, specs, head, seed, ignoreMismatchedSizes, folder });
+    const model = createModel({ architecture, configJson: withHead(configJson, head), head, name: options.name ?? folder, parameters });
+    return { ...model, report };
+  } finally {
+    await file.close();
+  }
+}
