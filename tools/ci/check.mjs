@@ -9,7 +9,7 @@ const testReport = "dist/test-report.json";
 /** A step is one command line of the workspace; `count` reads how many checks it made, by default one. */
 const steps = [
   { name: "format", title: "Format", command: ["prettier", "--check", "--log-level", "warn", "."] },
-  { name: "lint", title: "Lint and module boundaries", command: ["eslint", "."] },
+  { name: "lint", title: "Lint and module boundaries", command: ["node", "tools/ci/lint.mjs"] },
   { name: "names", title: "No method's name in shared code", command: ["node", "tools/ci/check-names.mjs"] },
   { name: "types", title: "Types", command: ["tsc", "-p", "."] },
   {
@@ -19,7 +19,7 @@ const steps = [
     minutes: 16,
     count: countTests,
   },
-  { name: "build", title: "Build", command: ["nx", "run-many", "-t", "build", "--outputStyle=static"] },
+  { name: "build", title: "Build", command: ["nx", "run-many", "-t", "build"] },
   { name: "packages", title: "Packed packages", command: ["node", "tools/ci/packages.mjs"] },
   { name: "snippets", title: "README snippets", command: ["node", "tools/ci/snippets.mjs"] },
 ];
@@ -39,8 +39,8 @@ function countTests(root, ok) {
 function environment(root) {
   return {
     ...process.env,
+    ...(process.stdout.isTTY ? {} : { NO_COLOR: "1", FORCE_COLOR: undefined }),
     CI: "true",
-    FORCE_COLOR: process.env["FORCE_COLOR"] ?? "0",
     NX_DAEMON: "false",
     NX_NO_CLOUD: "true",
     NX_TUI: "false",
