@@ -1,1 +1,17 @@
-export {};
+export type { DataRow, LabelScheme } from "./rows.ts";
+export { readRows } from "./readers/readRows.ts";
+export type { DataFormat, LocatedRow } from "./readers/readRows.ts";
+export { inferLabels, labelValue } from "./labels.ts";
+export { readDataset } from "./dataset.ts";
+export type { Dataset, DatasetOptions } from "./dataset.ts";
+export { listTasks, loadTask } from "./tasks.ts";
+export type { Task, TaskInfo } from "./tasks.ts";
+export { encodeRows } from "./batches/examples.ts";
+export type { Encode, Encoded, Example } from "./batches/examples.ts";
+export { collate } from "./batches/collate.ts";
+export type { CollateOptions } from "./batches/collate.ts";
+export { collateMasked } from "./batches/masked.ts";
+export type { MaskingOptions } from "./batches/masked.ts";
+export { DEFAULT_BUCKETS } from "./batches/buckets.ts";
+export { createBatchPlan, createEvaluationBatches } from "./batches/plans.ts";
+export type { BatchPlan, EvaluationBatches, PlanOptions } from "./batches/plans.ts";
