@@ -1,1 +1,6 @@
-export {};
+export { tol, worstDifference } from "./close.ts";
+export type { Comparable, Difference, Tolerance } from "./close.ts";
+export { compareAllClose, installMatchers } from "./matchers.ts";
+export { gradientCheck } from "./gradientCheck.ts";
+export type { GradientCheckOptions } from "./gradientCheck.ts";
+export { useCpuBackend } from "./tfjs.ts";
