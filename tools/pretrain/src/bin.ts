@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { registerCorpus } from "./commands/corpus.ts";
 import { registerTasks } from "./commands/tasks.ts";
+import { registerTrain } from "./commands/train.ts";
 import { registerVocabulary } from "./commands/vocabulary.ts";
 import { registerWarmStart } from "./commands/warmStart.ts";
 
@@ -9,4 +10,5 @@ registerTasks(program);
 registerCorpus(program);
 registerVocabulary(program);
 registerWarmStart(program);
+registerTrain(program);
 await program.parseAsync();

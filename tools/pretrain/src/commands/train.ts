@@ -1,0 +1,107 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { peft } from "@peftjs/core";
+import { createEngine } from "@peftjs/engine";
+import { full } from "@peftjs/method-classic";
+import type { TrainingPlan } from "@peftjs/train";
+import { Trainer } from "@peftjs/train";
+import type { Command } from "commander";
+import { warmBase } from "../pretraining/baseModel.ts";
+import { MaskedWindows } from "../pretraining/windows.ts";
+import { WORK_FOLDER } from "../workFolder.ts";
+import { VOCABULARY_SIZE } from "./vocabulary.ts";
+import { readTokens } from "./warmStart.ts";
+
+interface Flags {
+  readonly type: string;
+  readonly hidden: string;
+  readonly layers: string;
+  readonly heads: string;
+  readonly tokens: string;
+  readonly longShare: string;
+  readonly batchTokens: string;
+  readonly learningRate: string;
+  readonly maskRate: string;
+  readonly evalEvery: string;
+  readonly threads: string;
+  readonly seed: string;
+  readonly out: string;
+}
+
+const SHORT = 64;
+const LONG = 128;
+
+export function registerTrain(program: Command): void {
+  program
+    .command("train")
+    .description("pretrain the base model by masked-language modelling; a run that was stopped goes on")
+    .option("--type <model_type>", "architecture", "bert")
+    .option("--hidden <n>", "width", "192")
+    .option("--layers <n>", "blocks", "4")
+    .option("--heads <n>", "heads", "4")
+    .option("--tokens <n>", "tokens to train on", "24e6")
+    .option("--long-share <p>", `share of them in windows of ${LONG} tokens, at the end; the rest are ${SHORT} long`, "0.15")
+    .option("--batch-tokens <n>", "tokens per step", "2048")
+    .option("--learning-rate <x>", "peak", "1.5e-3")
+    .option("--mask-rate <p>", "share of tokens to predict", "0.2")
+    .option("--eval-every <n>", "steps between evaluations", "1000")
+    .option("--threads <n>", "threads of the engine", "2")
+    .option("--seed <n>", "seed", "1")
+    .option("--out <name>", "run folder under work/", "run")
+    .action(train);
+}
+
+async function train(flags: Flags): Promise<void> {
+  const [seed, batchTokens] = [Number(flags.seed), Number(flags.batchTokens)];
+  const shape = { modelType: flags.type, hidden: Number(flags.hidden), layers: Number(flags.layers), heads: Number(flags.heads), positions: LONG, vocabularySize: VOCABULARY_SIZE, seed };
+  const model = await peft(warmBase(shape)).use(full).apply();
+  const steps = Math.round(Number(flags.tokens) / batchTokens);
+  const windows = (length: number, split: "train" | "heldout"): MaskedWindows =>
+    new MaskedWindows({ tokens: readTokens(split), vocabularySize: VOCABULARY_SIZE, length, batchSize: batchTokens / length, maskRate: Number(flags.maskRate), seed });
+  const heldout = windows(SHORT, "heldout");
+  const trainer = new Trainer({
+    model,
+    engine: await createEngine({ kind: "onnx", threads: Number(flags.threads) }),
+    train: shortThenLong(windows(SHORT, "train"), windows(LONG, "train"), Math.round(steps * (1 - Number(flags.longShare)))),
+    evaluation: { batches: heldout.batchesPerEpoch, batchAt: (index) => ({ batch: heldout.batchAt(index), rows: [] }) },
+    config: {
+      maxSteps: steps,
+      learningRate: Number(flags.learningRate),
+      beta2: 0.98,
+      schedule: "cosine",
+      warmupRatio: 0.03,
+      evalEvery: Number(flags.evalEvery),
+      saveEvery: Number(flags.evalEvery),
+      metricForBest: "maskedAccuracy",
+      loadBest: false,
+      seed,
+      outputDir: join(WORK_FOLDER, flags.out),
+      resume: true,
+    },
+    loggers: [
+      {
+        step: ({ step, totalSteps, loss, learningRate, milliseconds }) => {
+          if (step % 50 === 0) console.log(`step ${step}/${totalSteps} loss ${loss.toFixed(3)} lr ${learningRate.toExponential(2)} ${Math.round((batchTokens / milliseconds) * 1000)} tokens/s`);
+        },
+        evaluate: ({ step, metrics }) =>
+          console.log(`step ${step} tokens ${step * batchTokens} held-out loss ${metrics["loss"]?.toFixed(3)} masked accuracy ${metrics["maskedAccuracy"]?.toFixed(4)}`),
+      },
+    ],
+  });
+  await trainer.train();
+  await trainer.dispose();
+}
+
+/** Short windows first, as long ones cost more per token; the long ones at the end teach the far positions. */
+function shortThenLong(short: TrainingPlan, long: TrainingPlan, shortSteps: number): TrainingPlan {
+  return {
+    batchesPerEpoch: short.batchesPerEpoch,
+    batchAt: (index) => (index < shortSteps ? short.batchAt(index) : long.batchAt(index - shortSteps)),
+  };
+}
+
+/** Log of a run: one JSON object per line. */
+export function readLog(run: string): Record<string, unknown>[] {
+  const lines = readFileSync(join(WORK_FOLDER, run, "log.jsonl"), "utf8").trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
