@@ -77,8 +77,11 @@ export function matchNames(expected: readonly string[], names: readonly string[]
   const found = new Map<string, string>();
   const unexpected: { name: string; key: string }[] = [];
   const prefixed = names.some((name) => name.startsWith(KEY_PREFIX));
+  const spelledOut = new Set(names);
   for (const name of names) {
     if (/\.original_module\./u.test(name)) continue;
+    // With every bias trained, Python writes those of saved modules a second time under the wrapper's name.
+    if (name.includes(".modules_to_save.") && spelledOut.has(name.replace(/\.modules_to_save\.[^.]+\./u, "."))) continue;
     const key = (prefixed ? name : KEY_PREFIX + name).replace(/\.modules_to_save\.[^.]+\./u, ".");
     const spellings = [key, key.replace(/\.weight$/u, ""), ...withoutOneComponent(key)];
     const match = spellings.find((spelling) => wanted.has(spelling) && !found.has(spelling));

@@ -48,7 +48,7 @@ export const loraWire: Wire<LoraConfig> = {
   tensors: {
     a: "lora_A.weight",
     b: "lora_B.weight",
-    bias: "lora_B.bias",
+    biasB: "lora_B.bias",
     embeddingA: "lora_embedding_A",
     embeddingB: "lora_embedding_B",
   },

@@ -13,7 +13,7 @@ export function initLora({ site, config, generator }: InitContext<LoraConfig>): 
   const constructed = {
     a: kaimingUniform([rank, site.inFeatures], generator),
     b: kaimingUniform([site.outFeatures, rank], generator),
-    ...(config.loraBias ? { bias: float32(generator.uniform(site.outFeatures, -1 / Math.sqrt(rank), 1 / Math.sqrt(rank)), [site.outFeatures]) } : {}),
+    ...(config.loraBias ? { biasB: float32(generator.uniform(site.outFeatures, -1 / Math.sqrt(rank), 1 / Math.sqrt(rank)), [site.outFeatures]) } : {}),
   };
   switch (config.initLoraWeights) {
     case false:
@@ -74,6 +74,6 @@ function initOrthogonal({ rank, inFeatures, outFeatures, generator }: Orthogonal
   return { a: float32(a, [rank, inFeatures]), b: float32(b, [outFeatures, rank]) };
 }
 
-function zeroed(params: { readonly b: HostTensor; readonly bias?: HostTensor }): Record<string, HostTensor> {
-  return { b: zeros(params.b.shape), ...(params.bias === undefined ? {} : { bias: zeros(params.bias.shape) }) };
+function zeroed(params: { readonly b: HostTensor; readonly biasB?: HostTensor }): Record<string, HostTensor> {
+  return { b: zeros(params.b.shape), ...(params.biasB === undefined ? {} : { biasB: zeros(params.biasB.shape) }) };
 }
