@@ -26,8 +26,19 @@ export function trace(fn: TensorFunction, args: Groups<HostTensor>): Graph {
     throw explain(error);
   } finally {
     backend.nodes = [];
-    if (previous !== undefined && previous !== null && previous !== TRACE_BACKEND) void tf.setBackend(previous);
+    leaveTo(previous);
   }
+}
+
+/** Leaves the tracing backend: nobody else may compute on it. Without a former backend, on to the one that core brings along. */
+function leaveTo(previous: string | null | undefined): void {
+  if (previous !== undefined && previous !== null && previous !== TRACE_BACKEND) {
+    void tf.setBackend(previous);
+    return;
+  }
+  void tf.setBackend("cpu");
+  // The backend greets its first user with a banner; the flag is not in its public type.
+  (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
 }
 
 function record(fn: TensorFunction, args: Groups<HostTensor>, backend: TraceBackend): Graph {
