@@ -96,11 +96,12 @@ const BINARY: readonly KernelDefinition[] = [
     },
   },
   {
-    ...binary("FloorDiv", "Div"),
+    // tfjs's result is int32 whatever the operands are.
+    ...binary("FloorDiv", "Div", "int32"),
     lower: ({ call, args, emit }) => {
-      if (call.input("a").dtype === "float32") return [emit.op("Floor", [emit.op("Div", args)])];
-      const [a, b] = args.map((arg) => emit.cast(arg, "float32")) as [string, string];
-      return [emit.cast(emit.op("Floor", [emit.op("Div", [a, b])]), "int32")];
+      const isFloat = call.input("a").dtype === "float32";
+      const quotient = emit.op("Div", isFloat ? args : args.map((arg) => emit.cast(arg, "float32")));
+      return [emit.cast(emit.op("Floor", [quotient]), "int32")];
     },
   },
   {
