@@ -20,6 +20,7 @@ export { PeftModel } from "./peftModel.ts";
 export type { AttachOptions, ForwardOptions, ModelTensors } from "./peftModel.ts";
 export { formatTrainableReport } from "./report.ts";
 export type { TrainableReport } from "./report.ts";
+export { didYouMean, nearMisses } from "./nearMisses.ts";
 export { readJson, readJsonObject, readText, writeFileAtomic, writeFolderAtomic } from "./files.ts";
 export { openSafetensors, SafetensorsFile } from "./safetensors/read.ts";
 export type { TensorSource } from "./safetensors/read.ts";
