@@ -15,6 +15,6 @@ describe("gradientCheck", () => {
       const input = x as tf.Tensor;
       return { value: tf.square(input), gradFunc: (dy: tf.Tensor) => tf.mul(dy, 2) };
     });
-    expect(() => gradientCheck((x) => wrong(x), [tf.tensor1d([1, 2])])).toThrow(/input 0 \[2\], element 1: 2, finite differences say 4/u);
+    expect(() => gradientCheck((x) => wrong(x), [tf.tensor1d([1, 2])])).toThrow(/input 0 \[2\], element 1: 2, finite differences say (4\b|3\.99)/u);
   });
 });
