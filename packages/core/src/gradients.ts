@@ -18,20 +18,16 @@ export function ensureTfjs(): void {
   }
 }
 
-/** Runs host-side tensor work on the active backend, or on the cpu backend when none is active yet, and disposes all its tensors. */
-export function onHost<T>(work: () => T): T {
+/** Makes the cpu backend the active one. */
+export function activateCpu(): void {
+  void tf.setBackend("cpu");
+  // The backend greets its first user with a banner; the flag is not in its public type.
+  (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
+}
+
+/** Runs host-side tensor work on the active backend, or on the cpu backend when none is active yet. */
+export function onHost<T extends tf.TensorContainer>(work: () => T): T {
   ensureTfjs();
-  if (!tf.getBackend()) {
-    void tf.setBackend("cpu");
-    // The backend greets its first user with a banner; the flag is not in its public type.
-    (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
-  }
-  // Not tf.tidy: it would walk through every number of the host arrays in the result, looking for tensors.
-  const engine = tf.engine();
-  engine.startScope("peft");
-  try {
-    return work();
-  } finally {
-    engine.endScope();
-  }
+  if (!tf.getBackend()) activateCpu();
+  return tf.tidy(work);
 }

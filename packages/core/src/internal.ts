@@ -1,4 +1,4 @@
 /** For sibling packages only: no promise of stability. */
 export { composite } from "./ops/composite.ts";
 export { dropThreshold } from "./ops/dropout.ts";
-export { ensureTfjs } from "./gradients.ts";
+export { activateCpu, ensureTfjs } from "./gradients.ts";

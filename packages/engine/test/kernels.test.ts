@@ -261,9 +261,9 @@ describe("operations of core", () => {
     const first = { x, key: int32([3, 1], [2]) };
     await compare(drop(1), first);
     const masks = [await run(onnx, drop(1), first), await run(onnx, drop(2), first), await run(onnx, drop(1), { x, key: int32([3, 2], [2]) })];
-    const kept = masks.map(({ data }) => data.reduce((sum: number, value: number) => sum + Math.sign(value), 0) / x.data.length);
+    const kept = masks.map(({ data }) => (data as Float32Array).reduce((sum, value) => sum + Math.sign(value), 0) / x.data.length);
     for (const share of kept) expect(Math.abs(share - 0.75)).toBeLessThan(0.02);
-    const both = (a: HostTensor, b: HostTensor): number => a.data.reduce((sum: number, value: number, i: number) => sum + Math.sign(value * (b.data[i] as number)), 0) / x.data.length;
+    const both = (a: HostTensor, b: HostTensor): number => (a.data as Float32Array).reduce((sum, value, i) => sum + Math.sign(value * (b.data[i] as number)), 0) / x.data.length;
     // Independent masks keep a place together with probability 0.75².
     expect(Math.abs(both(masks[0] as HostTensor, masks[1] as HostTensor) - 0.5625)).toBeLessThan(0.02);
     expect(Math.abs(both(masks[0] as HostTensor, masks[2] as HostTensor) - 0.5625)).toBeLessThan(0.02);

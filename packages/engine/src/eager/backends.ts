@@ -1,4 +1,5 @@
 import { PeftError } from "@peftjs/core";
+import { activateCpu } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
 
 /** tfjs backends the eager engine can run on, the fastest first. */
@@ -9,7 +10,8 @@ export type EagerBackend = (typeof EAGER_BACKENDS)[number];
 export async function activateBackend(asked?: EagerBackend): Promise<EagerBackend> {
   for (const name of asked === undefined ? EAGER_BACKENDS : [asked]) {
     if (await LOADERS[name]()) {
-      await tf.setBackend(name);
+      if (name === "cpu") activateCpu();
+      else await tf.setBackend(name);
       await tf.ready();
       return name;
     }

@@ -1,5 +1,6 @@
 import type { HostTensor } from "@peftjs/core";
 import { PeftError } from "@peftjs/core";
+import { activateCpu } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Groups, TensorFunction } from "../../engine.ts";
 import { leaves, regroup } from "../../groups.ts";
@@ -32,13 +33,8 @@ export function trace(fn: TensorFunction, args: Groups<HostTensor>): Graph {
 
 /** Leaves the tracing backend: nobody else may compute on it. Without a former backend, on to the one that core brings along. */
 function leaveTo(previous: string | null | undefined): void {
-  if (previous !== undefined && previous !== null && previous !== TRACE_BACKEND) {
-    void tf.setBackend(previous);
-    return;
-  }
-  void tf.setBackend("cpu");
-  // The backend greets its first user with a banner; the flag is not in its public type.
-  (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
+  if (previous !== undefined && previous !== null && previous !== TRACE_BACKEND) void tf.setBackend(previous);
+  else activateCpu();
 }
 
 function record(fn: TensorFunction, args: Groups<HostTensor>, backend: TraceBackend): Graph {
