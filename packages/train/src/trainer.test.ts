@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -129,7 +129,11 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
     const rest = await run({ ...config, outputDir, resume: true }, { evaluation: tinyEvaluation() });
     expect([...part.steps, ...rest.steps].map(({ loss }) => loss)).toEqual(whole.steps.map(({ loss }) => loss));
     expect(rest.model.trainable()).toEqual(whole.model.trainable());
-    expect(rest.result.best).toEqual(whole.result.best);
+    expect(rest.result).toEqual(whole.result);
+    const again = await run({ ...config, outputDir, resume: true }, { evaluation: tinyEvaluation() });
+    expect(again.steps).toEqual([]);
+    expect(again.result).toEqual(whole.result);
+    expect(again.model.trainable()).toEqual(whole.model.trainable());
   });
 
   it("keeps the number of tensors and buffers constant", async () => {
@@ -172,9 +176,11 @@ describe("checkpoints", () => {
     const outputDir = folder();
     const config = { maxSteps: 8, saveEvery: 2, evalEvery: "never", outputDir } as const;
     await train(config);
+    mkdirSync(join(outputDir, "checkpoints/step-9.draft"));
     await truncate(join(outputDir, "checkpoints/step-8/optimizer.safetensors"), 10);
     const result = await train({ ...config, resume: true });
     expect(result.steps).toBe(8);
+    expect(stepsIn(outputDir)).toEqual(["step-6", "step-8"]);
     const lines = readFileSync(join(outputDir, "log.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line) as { type: string; step: number });
     expect(lines.filter(({ type }) => type === "step").map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
   });

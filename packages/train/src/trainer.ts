@@ -44,7 +44,7 @@ export interface TrainingResult {
   readonly steps: number;
   readonly reason: EndReason;
   /** Mean loss of the last step's batches. */
-  readonly loss: number;
+  readonly loss: number | null;
   /** Null without evaluation. */
   readonly best: Best | null;
   /** Metrics of the last evaluation. */
@@ -62,10 +62,8 @@ export class Trainer {
   readonly #stepper: Stepper;
   readonly #evaluator: Evaluator | null;
   readonly #folder: CheckpointFolder | null;
-  #state: Omit<RunState, "fingerprint"> = { step: 0, best: null, evaluationsWithoutImprovement: 0 };
+  #state: Omit<RunState, "fingerprint"> = { step: 0, loss: null, metrics: null, best: null, evaluationsWithoutImprovement: 0 };
   #bestParameters: Named<HostTensor> | null = null;
-  #metrics: Readonly<Record<string, number>> | null = null;
-  #loss = Number.NaN;
 
   constructor(options: TrainerOptions) {
     this.#options = options;
@@ -105,9 +103,9 @@ export class Trainer {
     }
     if (reason === "aborted") await this.#save();
     else await this.#loadBest();
-    const { step, best } = this.#state;
+    const { step, loss, best, metrics } = this.#state;
     this.#events.emit("end", { step, reason });
-    return { steps: step, reason, loss: this.#loss, best, metrics: this.#metrics };
+    return { steps: step, reason, loss, best, metrics };
   }
 
   async dispose(): Promise<void> {
@@ -126,10 +124,9 @@ export class Trainer {
     }
     if (newest !== null) {
       requireSameRun(newest.state.fingerprint, this.#fingerprint());
-      const { step, best, evaluationsWithoutImprovement } = newest.state;
-      this.#state = { step, best, evaluationsWithoutImprovement };
+      const { fingerprint: _checked, ...state } = newest.state;
+      this.#state = state;
       this.#stepper.restore(newest.trainable, newest.optimizer);
-      this.#metrics = best?.metrics ?? null;
     }
     this.#events.emit("start", { resumedFrom: this.#state.step, totalSteps: this.length.totalSteps });
   }
@@ -144,8 +141,7 @@ export class Trainer {
     const began = performance.now();
     const { loss, gradNorm } = await this.#stepper.step({ batches, firstBatch, step, learningRate });
     const milliseconds = performance.now() - began;
-    this.#loss = loss;
-    this.#state = { ...this.#state, step };
+    this.#state = { ...this.#state, step, loss };
     const epoch = this.length.epochAt(step);
     this.#events.emit("step", { step, totalSteps: this.length.totalSteps, epoch, loss, gradNorm, learningRate, milliseconds });
     requireFinite(step, { loss, gradNorm });
@@ -178,9 +174,9 @@ export class Trainer {
     }
     const { step, best: before } = this.#state;
     const improved = before === null || (name === "loss" ? value < before.value : value > before.value);
-    this.#metrics = metrics;
     this.#state = {
-      step,
+      ...this.#state,
+      metrics,
       best: improved ? { step, value, metrics } : before,
       evaluationsWithoutImprovement: improved ? 0 : this.#state.evaluationsWithoutImprovement + 1,
     };

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { HostTensor, Named } from "@peftjs/core";
 import { readTensors, writeTensors } from "./tensorFile.ts";
@@ -15,6 +15,10 @@ export interface Best {
 export interface RunState {
   /** Optimizer steps done. */
   readonly step: number;
+  /** Loss of the last step; null before the first. */
+  readonly loss: number | null;
+  /** Metrics of the last evaluation; null before the first. */
+  readonly metrics: Readonly<Record<string, number>> | null;
   readonly best: Best | null;
   readonly evaluationsWithoutImprovement: number;
   /** Options that decide the run's numbers; a resumed run must have the same. */
@@ -54,7 +58,7 @@ export class CheckpointFolder {
       .sort((a, b) => a - b);
   }
 
-  /** Writes, syncs to disk, renames. Returns the folder. */
+  /** Every file is on the disk before the folder gets its name. Returns the folder. */
   async save(checkpoint: Checkpoint): Promise<string> {
     const target = this.path(checkpoint.state.step);
     const draft = `${target}.draft`;
@@ -64,16 +68,9 @@ export class CheckpointFolder {
     await writeTensors(join(draft, OPTIMIZER), checkpoint.optimizer);
     const bytes: Record<string, number> = {};
     for (const file of [TRAINABLE, OPTIMIZER]) {
-      await sync(join(draft, file));
       bytes[file] = (await stat(join(draft, file))).size;
     }
-    const handle = await open(join(draft, STATE), "w");
-    try {
-      await handle.writeFile(`${JSON.stringify({ ...checkpoint.state, bytes }, null, 2)}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeFile(join(draft, STATE), `${JSON.stringify({ ...checkpoint.state, bytes }, null, 2)}\n`, { flush: true });
     await rm(target, { recursive: true, force: true });
     await rename(draft, target);
     return target;
@@ -117,14 +114,5 @@ export class CheckpointFolder {
     } catch {
       return null;
     }
-  }
-}
-
-async function sync(path: string): Promise<void> {
-  const handle = await open(path, "r+");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

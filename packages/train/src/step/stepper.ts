@@ -15,6 +15,8 @@ export interface StepperOptions {
   readonly optimizer: Optimizer;
   readonly maxGradNorm: number | null;
   readonly seed: number;
+  /** Largest number of elements of a parameter that is joined with others; element-wise optimizers only. */
+  readonly joinedSize?: number;
 }
 
 export interface StepInput {
@@ -65,7 +67,7 @@ export class Stepper {
     if (Object.keys(trainable).length === 0) {
       throw new PeftError("NOTHING_TO_TRAIN", "The model has no trainable parameters. Attach an adapter, or unfreeze parameters, before training.");
     }
-    const limit = optimizer.elementwise ? JOINED_SIZE : 0;
+    const limit = optimizer.elementwise ? (options.joinedSize ?? JOINED_SIZE) : 0;
     this.#layout = createLayout(trainable, { groupOf: (parameter) => optimizer.group(parameter), limit });
     this.#current = this.#buffers(trainable);
     this.#spare = this.#buffers(trainable);
