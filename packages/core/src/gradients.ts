@@ -25,9 +25,16 @@ export function activateCpu(): void {
   (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
 }
 
-/** Runs host-side tensor work on the active backend, or on the cpu backend when none is active yet. */
-export function onHost<T extends tf.TensorContainer>(work: () => T): T {
+/** Runs host-side tensor work on the active backend, or on the cpu backend when none is active yet, and disposes all its tensors. */
+export function onHost<T>(work: () => T): T {
   ensureTfjs();
   if (!tf.getBackend()) activateCpu();
-  return tf.tidy(work);
+  // Not tf.tidy: it would walk through every number of the host arrays in the result, looking for tensors.
+  const engine = tf.engine();
+  engine.startScope("peft");
+  try {
+    return work();
+  } finally {
+    engine.endScope();
+  }
 }
