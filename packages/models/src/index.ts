@@ -14,3 +14,7 @@ export type { FromPretrainedOptions, PretrainedModel } from "./io/fromPretrained
 export type { LoadReport } from "./io/loadWeights.ts";
 export { savePretrained } from "./io/savePretrained.ts";
 export type { SavedDType, SavePretrainedOptions } from "./io/savePretrained.ts";
+export { createTokenizer } from "./tokenizer/tokenizer.ts";
+export type { EncodeOptions, Encoding, SpecialTokenIds, Tokenizer, TokenizerParts } from "./tokenizer/tokenizer.ts";
+export { loadTokenizer, saveTokenizer } from "./tokenizer/loadTokenizer.ts";
+export type { Truncation } from "./tokenizer/truncate.ts";
