@@ -17,7 +17,7 @@ export interface DatasetOptions {
   readonly scheme?: LabelScheme;
   /** What inferred labels mean. Default: regression when a label is a number that is not whole. */
   readonly kind?: LabelScheme["kind"];
-  /** `required` (default): every row has one. `optional`: all rows or none. `ignored`: labels are dropped unread. */
+  /** `required` (default): every row has one. `optional`: all rows or none. `ignored`: labels are dropped. */
   readonly labels?: "required" | "optional" | "ignored";
 }
 
@@ -32,7 +32,8 @@ export async function readDataset(file: string, options: DatasetOptions = {}): P
     throw new PeftError("DATA_EMPTY", `"${file}" has no rows. Expected at least one, as {"text": "…", "label": "…"}.`);
   }
   const { labels = "required" } = options;
-  if (labels === "ignored") return { file, rows: located.map(({ row: { label: _, ...row } }) => row), scheme: undefined };
+  if (labels === "ignored")
+    return { file, rows: located.map(({ row: { label: _, ...row } }) => row), scheme: undefined };
   const rows = located.map(({ row }) => row);
   const labelled = located.filter(({ row }) => row.label !== undefined);
   if (labelled.length === 0 && labels === "optional") return { file, rows, scheme: undefined };

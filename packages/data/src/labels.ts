@@ -11,11 +11,17 @@ const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
  * of which one is not whole are values (regression). Labels of CSV files count as numbers when all of them are.
  * With `kind`, the file must fit it.
  */
-export function inferLabels(rows: readonly LocatedRow[], options: { readonly kind?: LabelScheme["kind"] } = {}): LabelScheme {
+export function inferLabels(
+  rows: readonly LocatedRow[],
+  options: { readonly kind?: LabelScheme["kind"] } = {},
+): LabelScheme {
   const labelled = rows.filter(({ row }) => row.label !== undefined);
   const first = labelled[0];
   if (first === undefined) {
-    throw new PeftError("DATA_LABELS_MISSING", `No row of "${rows[0]?.file ?? ""}" has a label. Training needs a "label" in every row.`);
+    throw new PeftError(
+      "DATA_LABELS_MISSING",
+      `No row of "${rows[0]?.file ?? ""}" has a label. Training needs a "label" in every row.`,
+    );
   }
   const textual = formatOf(first.file) !== "jsonl";
   const isNumber = ({ row: { label } }: LocatedRow): boolean =>
@@ -25,10 +31,15 @@ export function inferLabels(rows: readonly LocatedRow[], options: { readonly kin
   const allNumbers = numeric && odd === undefined;
   if (!textual && odd !== undefined) throw mixedLabels(first, odd);
   const values = allNumbers ? labelled.map(({ row }) => Number(row.label)) : [];
-  const regression = options.kind === "regression" || (options.kind === undefined && values.some((value) => !Number.isInteger(value)));
+  const regression =
+    options.kind === "regression" || (options.kind === undefined && values.some((value) => !Number.isInteger(value)));
   if (regression) {
     const name = labelled.find((row) => !isNumber(row));
-    if (name !== undefined) throw invalidRow(name, `The label ${shown(name.row.label)} is not a number. Regression needs a number in every row.`);
+    if (name !== undefined)
+      throw invalidRow(
+        name,
+        `The label ${shown(name.row.label)} is not a number. Regression needs a number in every row.`,
+      );
     return { kind: "regression", labels: [] };
   }
   const names = allNumbers
@@ -53,7 +64,8 @@ export function labelValue(label: string | number, scheme: LabelScheme): number 
   const index = scheme.labels.indexOf(String(label));
   if (index >= 0) return index;
   // "01" and "1.0" of a CSV file are the class 1.
-  const numeric = typeof label === "string" && NUMBER.test(label.trim()) ? scheme.labels.indexOf(String(Number(label))) : -1;
+  const numeric =
+    typeof label === "string" && NUMBER.test(label.trim()) ? scheme.labels.indexOf(String(Number(label))) : -1;
   return numeric >= 0 ? numeric : undefined;
 }
 
@@ -64,7 +76,13 @@ export function checkLabel(located: LocatedRow, scheme: LabelScheme): void {
   if (scheme.kind === "regression") {
     throw invalidRow(located, `The label ${shown(label)} is not a number. Regression needs a number in every row.`);
   }
-  const known = scheme.labels.slice(0, 30).map((name) => `"${name}"`).join(", ");
+  const known = scheme.labels
+    .slice(0, 30)
+    .map((name) => `"${name}"`)
+    .join(", ");
   const more = scheme.labels.length > 30 ? `, and ${scheme.labels.length - 30} more` : "";
-  throw invalidRow(located, `Unknown label ${shown(label)}.${didYouMean(String(label), scheme.labels)} Expected one of ${known}${more}.`);
+  throw invalidRow(
+    located,
+    `Unknown label ${shown(label)}.${didYouMean(String(label), scheme.labels)} Expected one of ${known}${more}.`,
+  );
 }

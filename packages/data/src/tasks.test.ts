@@ -16,13 +16,15 @@ describe("embedded tasks", () => {
       expect(row.text.length).toBeGreaterThan(0);
       expect(labelValue(row.label ?? "", task)).toBeDefined();
     }
-    if (task.kind === "classification") expect(new Set(task.train.map((row) => row.label)).size).toBe(task.labels.length);
+    if (task.kind === "classification")
+      expect(new Set(task.train.map((row) => row.label)).size).toBe(task.labels.length);
     for (const metric of task.metrics) expect(task.bagOfWords.unigrams[metric]).toBeTypeOf("number");
   });
 
   it.each(NAMES)("no text of %s occurs in two splits", (name) => {
     const task = loadTask(name);
-    const textsOf = (rows: typeof task.train): Set<string> => new Set(rows.flatMap((row) => [row.text, row.textPair ?? row.text]));
+    const textsOf = (rows: typeof task.train): Set<string> =>
+      new Set(rows.flatMap((row) => [row.text, row.textPair ?? row.text]));
     const [train, dev, test] = [textsOf(task.train), textsOf(task.dev), textsOf(task.test)];
     expect([...test].filter((text) => dev.has(text) || train.has(text))).toEqual([]);
     expect([...dev].filter((text) => train.has(text))).toEqual([]);

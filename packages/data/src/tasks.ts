@@ -53,9 +53,13 @@ export function loadTask(name: string): Task {
   const entry = Object.hasOwn(tasks, name) ? tasks[name] : undefined;
   if (entry === undefined) {
     const known = Object.keys(tasks);
-    throw new PeftError("TASK_NOT_FOUND", `There is no task "${name}".${didYouMean(name, known)} Tasks: ${known.join(", ")}.`);
+    throw new PeftError(
+      "TASK_NOT_FOUND",
+      `There is no task "${name}".${didYouMean(name, known)} Tasks: ${known.join(", ")}.`,
+    );
   }
-  const split = (which: keyof typeof entry.splits): DataRow[] => readSplit(`${name}/${which}.jsonl.gz`, entry.splits[which]);
+  const split = (which: keyof typeof entry.splits): DataRow[] =>
+    readSplit(`${name}/${which}.jsonl.gz`, entry.splits[which]);
   return { ...infoOf(name, entry), train: split("train"), dev: split("dev"), test: split("test") };
 }
 
@@ -75,10 +79,16 @@ function readSplit(path: string, entry: z.infer<typeof SplitEntry>): DataRow[] {
     throw corrupt(path, "cannot be read", cause);
   }
   const sum = createHash("sha256").update(text).digest("hex");
-  if (sum !== entry.sha256) throw corrupt(path, `has checksum ${sum.slice(0, 12)}…, expected ${entry.sha256.slice(0, 12)}…`);
-  return text.trimEnd().split("\n").map((line) => JSON.parse(line) as DataRow);
+  if (sum !== entry.sha256)
+    throw corrupt(path, `has checksum ${sum.slice(0, 12)}…, expected ${entry.sha256.slice(0, 12)}…`);
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as DataRow);
 }
 
 function corrupt(path: string, problem: string, cause?: unknown): PeftError {
-  return new PeftError("TASK_CORRUPT", `The embedded file "tasks/${path}" ${problem}. Install @peftjs/data again.`, { cause });
+  return new PeftError("TASK_CORRUPT", `The embedded file "tasks/${path}" ${problem}. Install @peftjs/data again.`, {
+    cause,
+  });
 }

@@ -45,8 +45,12 @@ describe("collate", () => {
   it("refuses what does not fit", () => {
     const error = (code: string) => expect.objectContaining({ code });
     expect(() => collate(examplesOf([5]), { padTokenId: 0, length: 4 })).toThrow(error("SEQUENCE_TOO_LONG"));
-    expect(() => collate(examplesOf([1, 1]), { padTokenId: 0, length: 4, batchSize: 1 })).toThrow(error("BATCH_TOO_LARGE"));
-    expect(() => collate([{ inputIds: [1], label: 0 }, { inputIds: [1] }], { padTokenId: 0, length: 4 })).toThrow(error("LABELS_MISSING"));
+    expect(() => collate(examplesOf([1, 1]), { padTokenId: 0, length: 4, batchSize: 1 })).toThrow(
+      error("BATCH_TOO_LARGE"),
+    );
+    expect(() => collate([{ inputIds: [1], label: 0 }, { inputIds: [1] }], { padTokenId: 0, length: 4 })).toThrow(
+      error("LABELS_MISSING"),
+    );
   });
 });
 
@@ -79,9 +83,13 @@ describe("createBatchPlan", () => {
   });
 
   it("refuses texts beyond the longest bucket, and empty data", () => {
-    expect(() => createBatchPlan(examplesOf([65]), { ...OPTIONS, seed: 1 })).toThrow(expect.objectContaining({ code: "SEQUENCE_TOO_LONG" }));
+    expect(() => createBatchPlan(examplesOf([65]), { ...OPTIONS, seed: 1 })).toThrow(
+      expect.objectContaining({ code: "SEQUENCE_TOO_LONG" }),
+    );
     expect(() => createBatchPlan([], { ...OPTIONS, seed: 1 })).toThrow(expect.objectContaining({ code: "DATA_EMPTY" }));
-    expect(() => createBatchPlan(examples, { ...OPTIONS, batchSize: 0, seed: 1 })).toThrow(expect.objectContaining({ code: "INVALID_BATCH_SIZE" }));
+    expect(() => createBatchPlan(examples, { ...OPTIONS, batchSize: 0, seed: 1 })).toThrow(
+      expect.objectContaining({ code: "INVALID_BATCH_SIZE" }),
+    );
   });
 });
 
@@ -101,7 +109,16 @@ describe("createEvaluationBatches", () => {
 
 describe("collateMasked", () => {
   const MASK = 4;
-  const options = { padTokenId: 0, maskTokenId: MASK, vocabularySize: 1000, specialTokenIds: [2, 3], length: 64, rate: 0.2, batchSize: 64, seed: 7 };
+  const options = {
+    padTokenId: 0,
+    maskTokenId: MASK,
+    vocabularySize: 1000,
+    specialTokenIds: [2, 3],
+    length: 64,
+    rate: 0.2,
+    batchSize: 64,
+    seed: 7,
+  };
   const texts = Array.from({ length: 60 }, (_, row) => ({
     inputIds: [2, ...Array.from({ length: 30 + (row % 30) }, (__, i) => 100 + ((row * 31 + i) % 800)), 3],
   }));
@@ -137,7 +154,9 @@ describe("collateMasked", () => {
   });
 
   it("refuses a rate that masks nothing", () => {
-    expect(() => collateMasked(texts, { ...options, rate: 0, index: 0 })).toThrow(expect.objectContaining({ code: "INVALID_MASK_RATE" }));
+    expect(() => collateMasked(texts, { ...options, rate: 0, index: 0 })).toThrow(
+      expect.objectContaining({ code: "INVALID_MASK_RATE" }),
+    );
   });
 });
 
@@ -147,6 +166,8 @@ describe("encodeRows", () => {
     const scheme = { kind: "classification", labels: ["no", "yes"] } as const;
     expect(encodeRows([{ text: "abc", label: "yes" }], { encode, scheme })).toEqual([{ inputIds: [3], label: 1 }]);
     expect(encodeRows([{ text: "abc", label: "yes" }], { encode })).toEqual([{ inputIds: [3] }]);
-    expect(() => encodeRows([{ text: "abc", label: "maybe" }], { encode, scheme })).toThrow(expect.objectContaining({ code: "LABEL_UNKNOWN" }));
+    expect(() => encodeRows([{ text: "abc", label: "maybe" }], { encode, scheme })).toThrow(
+      expect.objectContaining({ code: "LABEL_UNKNOWN" }),
+    );
   });
 });

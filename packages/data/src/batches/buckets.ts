@@ -17,7 +17,10 @@ export function bucketRows(examples: readonly Encoded[], lengths: readonly numbe
   const sorted = [...new Set(lengths)].sort((a, b) => a - b);
   const longest = sorted.at(-1);
   if (longest === undefined || !sorted.every((length) => Number.isInteger(length) && length > 0)) {
-    throw new PeftError("INVALID_BUCKETS", `Batch lengths must be positive whole numbers, got [${lengths.join(", ")}]. Example: [16, 32, 64, 128].`);
+    throw new PeftError(
+      "INVALID_BUCKETS",
+      `Batch lengths must be positive whole numbers, got [${lengths.join(", ")}]. Example: [16, 32, 64, 128].`,
+    );
   }
   const buckets = sorted.map((length) => ({ length, rows: [] as number[] }));
   examples.forEach(({ inputIds }, row) => {
@@ -39,7 +42,8 @@ export function cutBatches(buckets: readonly BatchRows[], batchSize: number): Ba
     const all = [...left, ...rows];
     const last = index === buckets.length - 1;
     const end = last ? all.length : all.length - (all.length % batchSize);
-    for (let at = 0; at < end; at += batchSize) batches.push({ length, rows: all.slice(at, Math.min(at + batchSize, end)) });
+    for (let at = 0; at < end; at += batchSize)
+      batches.push({ length, rows: all.slice(at, Math.min(at + batchSize, end)) });
     left = all.slice(end);
   });
   return batches;

@@ -55,12 +55,18 @@ function labelsOf(
   const labelled = examples.filter((example) => example.label !== undefined).length;
   if (labelled === 0) return {};
   if (labelled < examples.length) {
-    throw new PeftError("LABELS_MISSING", `${examples.length - labelled} of ${examples.length} examples have no label. Give all of them one, or none.`);
+    throw new PeftError(
+      "LABELS_MISSING",
+      `${examples.length - labelled} of ${examples.length} examples have no label. Give all of them one, or none.`,
+    );
   }
   const values = Array.from({ length: size }, (_, row) => examples[row]?.label ?? 0);
   return { labels: labelType === "int32" ? int32(values, [size]) : float32(values, [size]) };
 }
 
 export function tooLong(tokens: number, length: number): PeftError {
-  return new PeftError("SEQUENCE_TOO_LONG", `A text has ${tokens} tokens, but at most ${length} fit. Truncate when tokenizing, or allow longer batches.`);
+  return new PeftError(
+    "SEQUENCE_TOO_LONG",
+    `A text has ${tokens} tokens, but at most ${length} fit. Truncate when tokenizing, or allow longer batches.`,
+  );
 }

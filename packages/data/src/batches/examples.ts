@@ -28,7 +28,10 @@ export function encodeRows(
     if (options.scheme === undefined || label === undefined) return encoded;
     const value = labelValue(label, options.scheme);
     if (value === undefined) {
-      throw new PeftError("LABEL_UNKNOWN", `Row ${row} has the label ${JSON.stringify(label)}. Expected one of ${options.scheme.labels.join(", ")}.`);
+      throw new PeftError(
+        "LABEL_UNKNOWN",
+        `Row ${row} has the label ${JSON.stringify(label)}. Expected one of ${options.scheme.labels.join(", ")}.`,
+      );
     }
     return { ...encoded, label: value };
   });

@@ -33,12 +33,20 @@ export function collateMasked(examples: readonly Encoded[], options: MaskingOpti
   const size = options.batchSize ?? examples.length;
   const capacity = Math.floor(rate * size * length);
   if (!(rate > 0 && rate < 1) || capacity < 1) {
-    throw new PeftError("INVALID_MASK_RATE", `A rate of ${rate} masks no token of ${size} × ${length}. Expected a number between 0 and 1 that leaves at least one.`);
+    throw new PeftError(
+      "INVALID_MASK_RATE",
+      `A rate of ${rate} masks no token of ${size} × ${length}. Expected a number between 0 and 1 that leaves at least one.`,
+    );
   }
   const generator = createGenerator(mixSeeds(options.seed, options.index));
   const batch = collate(examples, { padTokenId, length, batchSize: size });
   const ids = (batch["input_ids"] as HostTensor).data as Int32Array;
-  const chosen = choosePlaces(ids, { special: new Set([...options.specialTokenIds, padTokenId]), capacity, rate, generator });
+  const chosen = choosePlaces(ids, {
+    special: new Set([...options.specialTokenIds, padTokenId]),
+    capacity,
+    rate,
+    generator,
+  });
 
   const positions = new Int32Array(capacity);
   const labels = new Int32Array(capacity);
@@ -61,7 +69,12 @@ export function collateMasked(examples: readonly Encoded[], options: MaskingOpti
 /** Places of ordinary tokens, ⌈rate·number of them⌉ but at most `capacity`, in rising order. */
 function choosePlaces(
   ids: Int32Array,
-  { special, capacity, rate, generator }: { special: ReadonlySet<number>; capacity: number; rate: number; generator: Generator },
+  {
+    special,
+    capacity,
+    rate,
+    generator,
+  }: { special: ReadonlySet<number>; capacity: number; rate: number; generator: Generator },
 ): Int32Array {
   const places: number[] = [];
   ids.forEach((id, place) => {
@@ -72,7 +85,10 @@ function choosePlaces(
   return Int32Array.from(order, (index) => places[index] as number).sort();
 }
 
-function hidden(id: number, { fate, options, generator }: { fate: number; options: MaskingOptions; generator: Generator }): number {
+function hidden(
+  id: number,
+  { fate, options, generator }: { fate: number; options: MaskingOptions; generator: Generator },
+): number {
   if (fate < SHARES.mask) return options.maskTokenId;
   return fate < SHARES.mask + SHARES.random ? generator.next32() % options.vocabularySize : id;
 }

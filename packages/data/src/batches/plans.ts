@@ -31,7 +31,10 @@ export interface EvaluationBatches {
 }
 
 /** Rows are shuffled within their length, then batches among each other, anew in every epoch. */
-export function createBatchPlan(examples: readonly Example[], options: PlanOptions & { readonly seed: number }): BatchPlan {
+export function createBatchPlan(
+  examples: readonly Example[],
+  options: PlanOptions & { readonly seed: number },
+): BatchPlan {
   checkSizes(examples, options);
   const buckets = bucketRows(examples, options.bucketLengths ?? DEFAULT_BUCKETS);
   const batchesPerEpoch = Math.ceil(examples.length / options.batchSize);
@@ -39,13 +42,21 @@ export function createBatchPlan(examples: readonly Example[], options: PlanOptio
   let current: { readonly epoch: number; readonly batches: readonly BatchRows[] } | undefined;
   const batchesOf = (epoch: number): readonly BatchRows[] => {
     if (current?.epoch !== epoch) {
-      current = { epoch, batches: shuffledBatches(buckets, { batchSize: options.batchSize, seed: options.seed, epoch }) };
+      current = {
+        epoch,
+        batches: shuffledBatches(buckets, { batchSize: options.batchSize, seed: options.seed, epoch }),
+      };
     }
     return current.batches;
   };
   return {
     batchesPerEpoch,
-    batchAt: (index) => collateRows(examples, batchesOf(Math.floor(index / batchesPerEpoch))[index % batchesPerEpoch] as BatchRows, options),
+    batchAt: (index) =>
+      collateRows(
+        examples,
+        batchesOf(Math.floor(index / batchesPerEpoch))[index % batchesPerEpoch] as BatchRows,
+        options,
+      ),
   };
 }
 
@@ -78,7 +89,11 @@ function permuted<T>(items: readonly T[], generator: Generator): T[] {
   return Array.from(generator.permutation(items.length), (index) => items[index] as T);
 }
 
-function collateRows(examples: readonly Example[], { rows, length }: BatchRows, options: PlanOptions): Record<string, HostTensor> {
+function collateRows(
+  examples: readonly Example[],
+  { rows, length }: BatchRows,
+  options: PlanOptions,
+): Record<string, HostTensor> {
   const { padTokenId, batchSize, labelType = "int32" } = options;
   return collate(
     rows.map((row) => examples[row] as Example),
@@ -90,5 +105,6 @@ function checkSizes(examples: readonly Example[], { batchSize }: PlanOptions): v
   if (!Number.isInteger(batchSize) || batchSize < 1) {
     throw new PeftError("INVALID_BATCH_SIZE", `The batch size must be a positive whole number, got ${batchSize}.`);
   }
-  if (examples.length === 0) throw new PeftError("DATA_EMPTY", "There are no examples to make batches of. Expected at least one row.");
+  if (examples.length === 0)
+    throw new PeftError("DATA_EMPTY", "There are no examples to make batches of. Expected at least one row.");
 }

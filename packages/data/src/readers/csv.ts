@@ -10,7 +10,10 @@ interface Item {
 }
 
 /** Rows of a CSV stream with a header row. An empty pair or label is a missing one. */
-export async function* readCsv(stream: Readable, options: { readonly file: string; readonly delimiter: string }): AsyncGenerator<LocatedRow> {
+export async function* readCsv(
+  stream: Readable,
+  options: { readonly file: string; readonly delimiter: string },
+): AsyncGenerator<LocatedRow> {
   const { file, delimiter } = options;
   const parser = parse({ columns: true, bom: true, info: true, skip_empty_lines: true, delimiter });
   stream.on("error", (error) => parser.destroy(error));
@@ -19,8 +22,15 @@ export async function* readCsv(stream: Readable, options: { readonly file: strin
   try {
     for await (const { info, record } of parser as AsyncIterable<Item>) {
       line = info.lines;
-      const fields = Object.entries(record).map(([name, value]) => [name.trim(), isText(name) || value !== "" ? value : null]);
-      yield { file, line, row: rowFromFields(Object.fromEntries(fields) as Record<string, string | null>, { file, line }) };
+      const fields = Object.entries(record).map(([name, value]) => [
+        name.trim(),
+        isText(name) || value !== "" ? value : null,
+      ]);
+      yield {
+        file,
+        line,
+        row: rowFromFields(Object.fromEntries(fields) as Record<string, string | null>, { file, line }),
+      };
     }
   } catch (cause) {
     if (!(cause instanceof CsvError)) throw cause;

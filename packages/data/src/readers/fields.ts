@@ -18,7 +18,10 @@ export function rowFromFields(fields: Readonly<Record<string, unknown>>, at: Loc
   const text = pick(fields, COLUMNS.text);
   if (text === undefined) {
     const names = Object.keys(fields);
-    throw invalidRow(at, `The row has no text; its columns are ${names.length === 0 ? "none" : shown(names.join(", "))}. ${EXPECTED_ROW}`);
+    throw invalidRow(
+      at,
+      `The row has no text; its columns are ${names.length === 0 ? "none" : shown(names.join(", "))}. ${EXPECTED_ROW}`,
+    );
   }
   if (typeof text !== "string" || text.trim() === "") {
     throw invalidRow(at, `The text must be a string that is not empty, got ${shown(text)}. ${EXPECTED_ROW}`);
@@ -29,7 +32,10 @@ export function rowFromFields(fields: Readonly<Record<string, unknown>>, at: Loc
   }
   const label = pick(fields, COLUMNS.label);
   if (label !== undefined && typeof label !== "string" && !(typeof label === "number" && Number.isFinite(label))) {
-    throw invalidRow(at, `The label must be a string or a number, got ${shown(label)}. Write it as "${String(label)}" or as a number.`);
+    throw invalidRow(
+      at,
+      `The label must be a string or a number, got ${shown(label)}. Write it as "${String(label)}" or as a number.`,
+    );
   }
   return { text, ...(textPair === undefined ? {} : { textPair }), ...(label === undefined ? {} : { label }) };
 }

@@ -21,7 +21,11 @@ function parseLine(content: string, at: { file: string; line: number }): Record<
   try {
     value = JSON.parse(content);
   } catch (cause) {
-    throw invalidRow(at, `Not valid JSON: ${shown(content)}. Expected one JSON object a line, as {"text": "…", "label": "…"}.`, { cause });
+    throw invalidRow(
+      at,
+      `Not valid JSON: ${shown(content)}. Expected one JSON object a line, as {"text": "…", "label": "…"}.`,
+      { cause },
+    );
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw invalidRow(at, `Expected a JSON object, got ${shown(value)}. ${EXPECTED_ROW}`);

@@ -25,7 +25,10 @@ async function rowsOf(path: string) {
 
 describe("readRows", () => {
   it("reads JSONL with any of the column names, a byte order mark, empty lines and CRLF", async () => {
-    const path = file("a.jsonl", '\uFEFF{"text":"a","label":1}\r\n\r\n{"sentence":"b","label":"x"}\n{"sentence1":"c","sentence2":"d"}');
+    const path = file(
+      "a.jsonl",
+      '\uFEFF{"text":"a","label":1}\r\n\r\n{"sentence":"b","label":"x"}\n{"sentence1":"c","sentence2":"d"}',
+    );
     expect(await rowsOf(path)).toEqual([
       { line: 1, text: "a", label: 1 },
       { line: 3, text: "b", label: "x" },
@@ -92,14 +95,30 @@ describe("readDataset", () => {
 
   it("takes numbers for values when one is not whole, or when asked", async () => {
     const regression = { kind: "regression", labels: [] };
-    expect((await readDataset(file("r.jsonl", '{"text":"a","label":1}\n{"text":"b","label":0.5}'))).scheme).toEqual(regression);
+    expect((await readDataset(file("r.jsonl", '{"text":"a","label":1}\n{"text":"b","label":0.5}'))).scheme).toEqual(
+      regression,
+    );
     expect((await readDataset(file("r.csv", "text,label\na,1\nb,0.5\n"))).scheme).toEqual(regression);
-    expect((await readDataset(file("r2.csv", "text,label\na,1\nb,2\n"), { kind: "regression" })).scheme).toEqual(regression);
+    expect((await readDataset(file("r2.csv", "text,label\na,1\nb,2\n"), { kind: "regression" })).scheme).toEqual(
+      regression,
+    );
   });
 
   it.each([
-    ["mix.jsonl", '{"text":"a","label":"x"}\n{"text":"b","label":2}', {}, 2, "is a number, but that of line 1 is a string"],
-    ["unknown.jsonl", '{"text":"a","label":"entailmnt"}', { scheme: { kind: "classification", labels: ["entailment", "neutral"] } }, 1, 'Did you mean "entailment"'],
+    [
+      "mix.jsonl",
+      '{"text":"a","label":"x"}\n{"text":"b","label":2}',
+      {},
+      2,
+      "is a number, but that of line 1 is a string",
+    ],
+    [
+      "unknown.jsonl",
+      '{"text":"a","label":"entailmnt"}',
+      { scheme: { kind: "classification", labels: ["entailment", "neutral"] } },
+      1,
+      'Did you mean "entailment"',
+    ],
     ["notnumber.jsonl", '{"text":"a","label":"x"}', { scheme: { kind: "regression", labels: [] } }, 1, "not a number"],
     ["asked.jsonl", '{"text":"a","label":"x"}', { kind: "regression" }, 1, "not a number"],
     ["bare.jsonl", '{"text":"a","label":"x"}\n{"text":"b"}', {}, 2, "has no label"],
@@ -115,7 +134,11 @@ describe("readDataset", () => {
   it("reads texts without labels when told so", async () => {
     const path = file("texts.jsonl", '{"text":"a"}\n{"text":"b"}');
     await expect(readDataset(path)).rejects.toMatchObject({ code: "DATA_LABELS_MISSING" });
-    expect(await readDataset(path, { labels: "optional" })).toEqual({ file: path, rows: [{ text: "a" }, { text: "b" }], scheme: undefined });
+    expect(await readDataset(path, { labels: "optional" })).toEqual({
+      file: path,
+      rows: [{ text: "a" }, { text: "b" }],
+      scheme: undefined,
+    });
     const odd = file("odd.jsonl", '{"text":"a","label":1}\n{"text":"b","label":"x"}');
     expect((await readDataset(odd, { labels: "ignored" })).rows).toEqual([{ text: "a" }, { text: "b" }]);
     await expect(readDataset(file("nothing.csv", "text,label\n"))).rejects.toMatchObject({ code: "DATA_EMPTY" });

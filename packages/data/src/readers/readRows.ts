@@ -37,7 +37,9 @@ export function formatOf(file: string): DataFormat {
   if (format !== undefined) return format;
   throw new PeftError(
     "DATA_FORMAT_UNKNOWN",
-    `Cannot tell the format of "${file}" by its name. Expected ${Object.keys(EXTENSIONS).map((name) => `.${name}`).join(", ")}: rename the file.`,
+    `Cannot tell the format of "${file}" by its name. Expected ${Object.keys(EXTENSIONS)
+      .map((name) => `.${name}`)
+      .join(", ")}: rename the file.`,
   );
 }
 
@@ -45,5 +47,8 @@ function checkFile(file: string): void {
   const stats = statSync(file, { throwIfNoEntry: false });
   if (stats?.isFile() === true) return;
   const problem = stats === undefined ? "does not exist" : "is not a file";
-  throw new PeftError("DATA_NOT_FOUND", `The data file "${file}" ${problem}. Check the path; it is taken from "${process.cwd()}".`);
+  throw new PeftError(
+    "DATA_NOT_FOUND",
+    `The data file "${file}" ${problem}. Check the path; it is taken from "${process.cwd()}".`,
+  );
 }

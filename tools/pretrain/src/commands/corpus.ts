@@ -19,7 +19,9 @@ export function registerCorpus(program: Command): void {
         writeFileSync(join(WORK_FOLDER, `corpus.${name}.jsonl`), `${lines.join("\n")}\n`);
         for (const [source, ofSource] of groupBy(paragraphs, (paragraph) => paragraph.source)) {
           const characters = ofSource.reduce((sum, paragraph) => sum + paragraph.text.length, 0);
-          console.log(`${name}  ${source.padEnd(10)} ${ofSource.length} paragraphs  ${(characters / 1e6).toFixed(2)} MB`);
+          console.log(
+            `${name}  ${source.padEnd(10)} ${ofSource.length} paragraphs  ${(characters / 1e6).toFixed(2)} MB`,
+          );
         }
       }
     });

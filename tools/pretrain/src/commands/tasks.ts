@@ -22,6 +22,9 @@ export function registerTasks(program: Command): void {
         console.log(task.name, JSON.stringify(baseline));
       }
       writeFileSync(join(TASKS_FOLDER, "NOTICE.md"), noticeText());
-      writeFileSync(join(TASKS_FOLDER, "manifest.json"), `${JSON.stringify({ seed: TASK_SEED, tasks: entries }, null, 2)}\n`);
+      writeFileSync(
+        join(TASKS_FOLDER, "manifest.json"),
+        `${JSON.stringify({ seed: TASK_SEED, tasks: entries }, null, 2)}\n`,
+      );
     });
 }

@@ -37,7 +37,9 @@ export function registerVocabulary(program: Command): void {
 }
 
 function readTexts(name: string): string[] {
-  const lines = readFileSync(join(WORK_FOLDER, `corpus.${name}.jsonl`), "utf8").trimEnd().split("\n");
+  const lines = readFileSync(join(WORK_FOLDER, `corpus.${name}.jsonl`), "utf8")
+    .trimEnd()
+    .split("\n");
   return lines.map((line) => (JSON.parse(line) as Paragraph).text);
 }
 

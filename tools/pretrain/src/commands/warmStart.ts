@@ -17,7 +17,9 @@ interface Flags {
 export function registerWarmStart(program: Command): void {
   program
     .command("warm-start")
-    .description("compute the start values of the base model: work/warm-start.bin (float32) and its index warm-start.json")
+    .description(
+      "compute the start values of the base model: work/warm-start.bin (float32) and its index warm-start.json",
+    )
     .option("--hidden <n>", "width", "192")
     .option("--layers <n>", "blocks", "4")
     .option("--heads <n>", "heads", "4")
@@ -41,7 +43,10 @@ export function registerWarmStart(program: Command): void {
         index[name] = { shape, offset };
         offset += data.byteLength;
       }
-      writeFileSync(join(WORK_FOLDER, "warm-start.bin"), Buffer.concat(Object.values(tensors).map(({ data }) => Buffer.from(data.buffer))));
+      writeFileSync(
+        join(WORK_FOLDER, "warm-start.bin"),
+        Buffer.concat(Object.values(tensors).map(({ data }) => Buffer.from(data.buffer))),
+      );
       writeFileSync(join(WORK_FOLDER, "warm-start.json"), `${JSON.stringify(index, null, 2)}\n`);
       console.log(`${Object.keys(index).length} tensors, ${(offset / 1e6).toFixed(1)} MB`);
     });

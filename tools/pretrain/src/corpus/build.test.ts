@@ -35,7 +35,9 @@ it("builds the tasks that are shipped, byte for byte", () => {
   for (const task of built.tasks) {
     const shipped = loadTask(task.name);
     for (const split of ["train", "dev", "test"] as const) {
-      expect(checksum(linesOf(task.splits[split])), `${task.name} ${split}`).toBe(checksum(linesOf(shipped[split] as never)));
+      expect(checksum(linesOf(task.splits[split])), `${task.name} ${split}`).toBe(
+        checksum(linesOf(shipped[split] as never)),
+      );
     }
   }
 });
@@ -48,7 +50,9 @@ describe("leak rule", () => {
     );
     const wordNet = readWordNet();
     const sealed = wordNet.filter(
-      (synset) => built.sealed.synsets.has(synset.id) && (texts.has(synset.gloss) || texts.has(`${synset.lemmas[0] ?? ""} : ${synset.gloss}`)),
+      (synset) =>
+        built.sealed.synsets.has(synset.id) &&
+        (texts.has(synset.gloss) || texts.has(`${synset.lemmas[0] ?? ""} : ${synset.gloss}`)),
     );
     expect(sealed.length).toBeGreaterThan(3000);
     const headwords = new Set(sealed.flatMap((synset) => synset.lemmas.map((lemma) => lemma.toLowerCase())));
@@ -60,7 +64,9 @@ describe("leak rule", () => {
 
   it("every shipped dev and test text of WordNet is that of a sealed synset", () => {
     const glosses = new Set(
-      readWordNet().filter((synset) => built.sealed.synsets.has(synset.id)).map((synset) => synset.gloss),
+      readWordNet()
+        .filter((synset) => built.sealed.synsets.has(synset.id))
+        .map((synset) => synset.gloss),
     );
     const foreign = sealedRows("wn-sim").filter((row) => !glosses.has(row.text) || !glosses.has(row.textPair ?? ""));
     expect(foreign).toEqual([]);
@@ -69,7 +75,11 @@ describe("leak rule", () => {
   it("no Brown document with a dev or test sentence is in the corpus, swapped or not", () => {
     const inCorpus = documentsOf("brown");
     // The same words in any order are the same sentence.
-    const bagOf = (words: readonly string[]): string => words.map((word) => word.toLowerCase()).sort().join(" ");
+    const bagOf = (words: readonly string[]): string =>
+      words
+        .map((word) => word.toLowerCase())
+        .sort()
+        .join(" ");
     const sealed = new Set(sealedRows("bshift").map((row) => bagOf(row.text.split(" "))));
     const leaked = readBrown()
       .filter((document) => inCorpus.has(document.id))
@@ -89,7 +99,9 @@ describe("leak rule", () => {
 
   it("no paragraph quotes a dev or test text of eight words or more", () => {
     const sealed = createSealedTexts(
-      listTasks().flatMap((task) => sealedRows(task.name)).flatMap((row) => [row.text, row.textPair ?? ""]),
+      listTasks()
+        .flatMap((task) => sealedRows(task.name))
+        .flatMap((row) => [row.text, row.textPair ?? ""]),
     );
     expect(paragraphs.filter((paragraph) => sealed.isQuotedIn(normalizeForComparison(paragraph.text)))).toEqual([]);
   });

@@ -38,7 +38,9 @@ const HELD_OUT = 120;
  */
 export function buildCorpus(input: { readonly tasks: readonly BuiltTask[]; readonly sealed: Sealed }): Corpus {
   const sealedTexts = createSealedTexts(
-    input.tasks.flatMap((task) => [...task.splits.dev, ...task.splits.test]).flatMap((row) => [row.text, row.textPair ?? ""]),
+    input.tasks
+      .flatMap((task) => [...task.splits.dev, ...task.splits.test])
+      .flatMap((row) => [row.text, row.textPair ?? ""]),
   );
   const seen = new Set<string>();
   const corpus = { train: [] as Paragraph[], heldout: [] as Paragraph[] };
@@ -88,6 +90,7 @@ function entryOf(synset: Synset): string {
 function isProse({ source, text }: Paragraph): boolean {
   const letters = text.match(/[\p{L}\s]/gu)?.length ?? 0;
   return (
-    wordCount(text) >= (source === "wordnet" ? MINIMUM_ENTRY_WORDS : MINIMUM_WORDS) && letters >= MINIMUM_LETTERS * text.length
+    wordCount(text) >= (source === "wordnet" ? MINIMUM_ENTRY_WORDS : MINIMUM_WORDS) &&
+    letters >= MINIMUM_LETTERS * text.length
   );
 }

@@ -22,7 +22,10 @@ export function readBrown(): BrownDocument[] {
 export function parseBrown(text: string): string[][][] {
   const paragraphs: string[][][] = [];
   for (const line of text.split("\n")) {
-    const tokens = line.trim().split(/\s+/).filter((token) => token.includes("/"));
+    const tokens = line
+      .trim()
+      .split(/\s+/)
+      .filter((token) => token.includes("/"));
     if (tokens.length === 0 || tokens.every((token) => /-hl$|\/[^a-z]+$/.test(token))) continue;
     const words = tokens.map((token) => wordOf(token)).filter((word) => word !== "");
     const last = paragraphs.at(-1);

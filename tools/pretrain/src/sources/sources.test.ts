@@ -20,7 +20,8 @@ describe("parseSynset", () => {
 
 describe("Brown", () => {
   it("reads paragraphs of sentences without headlines", () => {
-    const text = "\n\tThe/at jury/nn said/vbd ``/`` no/at ''/'' ./.\nIt/pps ended/vbd ./.\n\nMerger/nn-hl proposed/vbn-hl \n\n\tMr./np Pye/np left/vbd ,/, (/( too/rb )/) ./.\n";
+    const text =
+      "\n\tThe/at jury/nn said/vbd ``/`` no/at ''/'' ./.\nIt/pps ended/vbd ./.\n\nMerger/nn-hl proposed/vbn-hl \n\n\tMr./np Pye/np left/vbd ,/, (/( too/rb )/) ./.\n";
     const paragraphs = parseBrown(text);
     expect(paragraphs.map((sentences) => sentences.map(detokenize).join(" "))).toEqual([
       'The jury said "no". It ended.',

@@ -1,5 +1,6 @@
 /** Abbreviations after which a full stop does not end a sentence. */
-const ABBREVIATION = /(?:^|[\s("'])(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Gen|Gov|Col|Capt|Lt|Hon|Rev|Messrs|Jr|Sr|No|Nos|Sec|Art|vs|viz|approx|est|Mt|Ft|U\.S|D\.C)\.$/;
+const ABBREVIATION =
+  /(?:^|[\s("'])(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Gen|Gov|Col|Capt|Lt|Hon|Rev|Messrs|Jr|Sr|No|Nos|Sec|Art|vs|viz|approx|est|Mt|Ft|U\.S|D\.C)\.$/;
 
 /** Sentences of a text in which paragraphs are lost: cut after . ! ? before a capital, not after an abbreviation. */
 export function sentencesOf(text: string): string[] {
@@ -41,7 +42,12 @@ export function wordCount(text: string): number {
 
 /** Lower-case words without punctuation, joined by single spaces: the form in which texts are compared. */
 export function normalizeForComparison(text: string): string {
-  return text.toLowerCase().match(/[\p{L}\p{N}]+/gu)?.join(" ") ?? "";
+  return (
+    text
+      .toLowerCase()
+      .match(/[\p{L}\p{N}]+/gu)
+      ?.join(" ") ?? ""
+  );
 }
 
 /** Markup and typographic variants out, white space to single blanks. */

@@ -64,5 +64,8 @@ export function parseSynset(line: string): Synset {
 function withoutExamples(text: string): string {
   const quote = text.search(/;\s*"/);
   const definition = quote >= 0 ? text.slice(0, quote) : text.startsWith('"') ? "" : text;
-  return definition.replace(/"/g, "").replace(/[;,\s]+$/, "").trim();
+  return definition
+    .replace(/"/g, "")
+    .replace(/[;,\s]+$/, "")
+    .trim();
 }

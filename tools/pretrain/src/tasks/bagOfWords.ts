@@ -39,13 +39,22 @@ function score(task: BuiltTask, bigrams: boolean): Record<string, number> {
   const metric = METRICS[main ?? ""];
   if (metric === undefined) throw new Error(`${task.name} has no known metric`);
   const fits = PENALTIES.map((penalty) => {
-    const model = fitLinear({ rows: rowsOf("train"), targets: targetsOf("train"), features: index.size, outputs, penalty });
+    const model = fitLinear({
+      rows: rowsOf("train"),
+      targets: targetsOf("train"),
+      features: index.size,
+      outputs,
+      penalty,
+    });
     return { model, dev: metric(targetsOf("dev"), predictLinear(model, rowsOf("dev"))) };
   });
   const best = fits.reduce((a, b) => (b.dev > a.dev ? b : a));
   const predictions = predictLinear(best.model, rowsOf("test"));
   return Object.fromEntries(
-    task.metrics.map((name) => [name, Math.round(1e4 * (METRICS[name]?.(targetsOf("test"), predictions) ?? NaN)) / 1e4]),
+    task.metrics.map((name) => [
+      name,
+      Math.round(1e4 * (METRICS[name]?.(targetsOf("test"), predictions) ?? NaN)) / 1e4,
+    ]),
   );
 }
 

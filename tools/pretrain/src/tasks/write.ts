@@ -55,7 +55,8 @@ function deterministicGzip(text: string): Buffer {
 }
 
 function card(task: BuiltTask, baseline: Baseline): string {
-  const scores = (row: Readonly<Record<string, number>>): string => task.metrics.map((name) => percent(row[name])).join(" | ");
+  const scores = (row: Readonly<Record<string, number>>): string =>
+    task.metrics.map((name) => percent(row[name])).join(" | ");
   const example = task.splits.dev.slice(0, 3).map((row) => JSON.stringify(row));
   return `# ${task.name}
 

@@ -11,7 +11,7 @@ export function createEncoder(vocabulary: readonly string[]): (text: string) => 
   const encodeWord = (word: string): readonly number[] => {
     if ([...word].length > LONGEST_WORD) return [unknown];
     const result: number[] = [];
-    for (let start = 0; start < word.length; ) {
+    for (let start = 0; start < word.length;) {
       let end = word.length;
       let id: number | undefined;
       for (; end > start; end--) {

@@ -44,7 +44,13 @@ function tokenizerJson(vocabulary: readonly string[]): Record<string, unknown> {
     truncation: null,
     padding: null,
     added_tokens: SPECIAL_TOKENS.map((token) => ({ id: idOf(token), ...addedToken(token) })),
-    normalizer: { type: "BertNormalizer", clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true },
+    normalizer: {
+      type: "BertNormalizer",
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase: true,
+    },
     pre_tokenizer: { type: "BertPreTokenizer" },
     post_processor: {
       type: "TemplateProcessing",

@@ -20,7 +20,9 @@ function join(left: string, right: string): string {
  * frequent neighbours, as the Hugging Face trainer does. Ties go to the pair that comes first in alphabetical order.
  */
 export function trainVocabulary(counts: ReadonlyMap<string, number>, options: VocabularyOptions): string[] {
-  const words = [...counts].filter(([, count]) => count >= options.minimumWordCount).sort(([a], [b]) => (a < b ? -1 : 1));
+  const words = [...counts]
+    .filter(([, count]) => count >= options.minimumWordCount)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   const alphabet = alphabetOf(words, options.minimumCharacterCount);
   const pieces: string[] = [...SPECIAL_TOKENS, ...alphabet];
   const ids = new Map(pieces.map((piece, id) => [piece, id]));
@@ -52,9 +54,11 @@ export function trainVocabulary(counts: ReadonlyMap<string, number>, options: Vo
     for (const word of wordsOf.get(best) ?? []) {
       const entry = spelled[word];
       if (entry === undefined) continue;
-      for (let i = 0; i + 1 < entry.symbols.length; i++) touch(pairKey(entry.symbols[i], entry.symbols[i + 1]), -entry.count, word);
+      for (let i = 0; i + 1 < entry.symbols.length; i++)
+        touch(pairKey(entry.symbols[i], entry.symbols[i + 1]), -entry.count, word);
       entry.symbols = merged(entry.symbols, { left, right, id });
-      for (let i = 0; i + 1 < entry.symbols.length; i++) touch(pairKey(entry.symbols[i], entry.symbols[i + 1]), entry.count, word);
+      for (let i = 0; i + 1 < entry.symbols.length; i++)
+        touch(pairKey(entry.symbols[i], entry.symbols[i + 1]), entry.count, word);
     }
     wordsOf.delete(best);
   }
@@ -67,7 +71,10 @@ function pairKey(left: number | undefined, right: number | undefined): number {
   return (left ?? 0) * PAIR_BASE + (right ?? 0);
 }
 
-function merged(symbols: readonly number[], merge: { readonly left: number; readonly right: number; readonly id: number }): number[] {
+function merged(
+  symbols: readonly number[],
+  merge: { readonly left: number; readonly right: number; readonly id: number },
+): number[] {
   const result: number[] = [];
   for (let i = 0; i < symbols.length; i++) {
     if (symbols[i] === merge.left && symbols[i + 1] === merge.right) {
@@ -86,7 +93,10 @@ function alphabetOf(words: readonly (readonly [string, number])[], minimum: numb
   for (const [word, count] of words) {
     for (const character of word) counts.set(character, (counts.get(character) ?? 0) + count);
   }
-  const characters = [...counts].filter(([, count]) => count >= minimum).map(([character]) => character).sort();
+  const characters = [...counts]
+    .filter(([, count]) => count >= minimum)
+    .map(([character]) => character)
+    .sort();
   const inside = characters.filter((character) => /[\p{L}\p{N}]/u.test(character));
   return [...characters, ...inside.map((character) => `##${character}`)];
 }

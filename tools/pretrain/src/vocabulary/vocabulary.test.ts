@@ -15,7 +15,13 @@ describe("trainVocabulary", () => {
   const options = { size: 1000, minimumWordCount: 1, minimumCharacterCount: 1 };
 
   it("merges the most frequent neighbours first", () => {
-    const counts = new Map([["hug", 10], ["pug", 5], ["pun", 12], ["bun", 4], ["hugs", 5]]);
+    const counts = new Map([
+      ["hug", 10],
+      ["pug", 5],
+      ["pun", 12],
+      ["bun", 4],
+      ["hugs", 5],
+    ]);
     const pieces = trainVocabulary(counts, { ...options, size: SPECIAL_TOKENS.length + 14 + 4 });
     expect(pieces.slice(SPECIAL_TOKENS.length)).toEqual([
       ..."bghnpsu",
@@ -28,7 +34,14 @@ describe("trainVocabulary", () => {
   });
 
   it("stops when every word is one piece, and has no piece twice", () => {
-    const pieces = trainVocabulary(new Map([["abab", 3], ["ab", 2], ["bab", 1]]), options);
+    const pieces = trainVocabulary(
+      new Map([
+        ["abab", 3],
+        ["ab", 2],
+        ["bab", 1],
+      ]),
+      options,
+    );
     expect(new Set(pieces).size).toBe(pieces.length);
     expect(pieces).toEqual(expect.arrayContaining(["ab", "abab", "bab"]));
   });

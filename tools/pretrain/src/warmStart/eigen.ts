@@ -12,7 +12,9 @@ export function symmetricEigen(matrix: Float64Array, n: number): { values: Float
       for (let q = p + 1; q < n; q++) rotate(a, v, { n, p, q });
     }
   }
-  const order = Array.from({ length: n }, (_, i) => i).sort((i, j) => (a[j * n + j] as number) - (a[i * n + i] as number));
+  const order = Array.from({ length: n }, (_, i) => i).sort(
+    (i, j) => (a[j * n + j] as number) - (a[i * n + i] as number),
+  );
   const vectors = new Float64Array(n * n);
   order.forEach((from, to) => {
     for (let k = 0; k < n; k++) vectors[k * n + to] = v[from * n + k] as number;
@@ -29,7 +31,11 @@ function offDiagonal(a: Float64Array, n: number): number {
 }
 
 /** Makes a[p, q] zero (Golub and Van Loan, section 8.5). */
-function rotate(a: Float64Array, v: Float64Array, at: { readonly n: number; readonly p: number; readonly q: number }): void {
+function rotate(
+  a: Float64Array,
+  v: Float64Array,
+  at: { readonly n: number; readonly p: number; readonly q: number },
+): void {
   const { n, p, q } = at;
   const apq = a[p * n + q] as number;
   if (apq === 0) return;

@@ -7,7 +7,10 @@ const OVERSAMPLING = 16;
 const ITERATIONS = 4;
 
 /** U·√S of the truncated singular value decomposition M ≈ U·S·Vᵀ, [size, rank] row by row (randomized subspace iteration). */
-export function scaledLeftVectors(matrix: SparseMatrix, options: { readonly rank: number; readonly random: Random }): Float32Array {
+export function scaledLeftVectors(
+  matrix: SparseMatrix,
+  options: { readonly rank: number; readonly random: Random },
+): Float32Array {
   const width = options.rank + OVERSAMPLING;
   const start = new Float32Array(matrix.size * width).map(() => options.random.normal());
   let left = orthonormalize(multiply(matrix, start, width), width);
@@ -86,7 +89,8 @@ function orthonormalizeOnce(x: Float32Array, width: number): Float32Array {
     for (let k = 0; k < width; k++) {
       const value = x[row + k] as number;
       for (let j = 0; j < width; j++) {
-        result[row + j] = (result[row + j] as number) + value * (vectors[k * width + j] as number) * (scales[j] as number);
+        result[row + j] =
+          (result[row + j] as number) + value * (vectors[k * width + j] as number) * (scales[j] as number);
       }
     }
   }

@@ -11,14 +11,23 @@ const at = (values: ArrayLike<number>, index: number): number => values[index] a
 describe("positiveMutualInformation", () => {
   it("equals the formula on a small text", () => {
     // Paragraphs "5 6 5" and "6 7"; 3 separates them. c(5,6) = 2, c(5,5) = 2 · 1/2, c(6,7) = 1.
-    const counts = [[1, 2, 0], [2, 0, 1], [0, 1, 0]];
-    const matrix = positiveMutualInformation({ tokens: Uint16Array.of(5, 6, 5, 3, 6, 7), vocabularySize: 8, firstWord: 5 });
+    const counts = [
+      [1, 2, 0],
+      [2, 0, 1],
+      [0, 1, 0],
+    ];
+    const matrix = positiveMutualInformation({
+      tokens: Uint16Array.of(5, 6, 5, 3, 6, 7),
+      vocabularySize: 8,
+      firstWord: 5,
+    });
     const totals = counts.map((row) => row.reduce((sum, count) => sum + count, 0));
     const contextSum = totals.reduce((sum, total) => sum + total ** 0.75, 0);
     const dense = denseOf(matrix);
     counts.forEach((row, i) =>
       row.forEach((count, j) => {
-        const expected = count === 0 ? 0 : Math.max(0, Math.log((count * contextSum) / (at(totals, i) * at(totals, j) ** 0.75)));
+        const expected =
+          count === 0 ? 0 : Math.max(0, Math.log((count * contextSum) / (at(totals, i) * at(totals, j) ** 0.75)));
         expect(at(dense, (i + 5) * 8 + j + 5)).toBeCloseTo(expected, 5);
       }),
     );
@@ -51,7 +60,8 @@ describe("scaledLeftVectors", () => {
     const factors = Array.from({ length: 2 }, () => Float64Array.from({ length: n * rank }, () => random.normal()));
     const dense = Float32Array.from({ length: n * n }, (_, index) => {
       let sum = 0;
-      for (let k = 0; k < rank; k++) sum += at(factors[0] ?? [], Math.floor(index / n) * rank + k) * at(factors[1] ?? [], (index % n) * rank + k);
+      for (let k = 0; k < rank; k++)
+        sum += at(factors[0] ?? [], Math.floor(index / n) * rank + k) * at(factors[1] ?? [], (index % n) * rank + k);
       return sum;
     });
     const matrix: SparseMatrix = {
@@ -85,13 +95,17 @@ describe("warmStart", () => {
 
   it("makes every head look at its neighbour", () => {
     const positions = tensors["embeddings.position_embeddings.weight"]?.data ?? [];
-    [[-1, 1, -2, 2], [-1, 1, 0, 3]].forEach((offsets, layer) =>
+    [
+      [-1, 1, -2, 2],
+      [-1, 1, 0, 3],
+    ].forEach((offsets, layer) =>
       offsets.forEach((offset, head) => {
         const project = (name: string, position: number): number[] =>
           Array.from({ length: 16 }, (_, i) => {
             const weights = tensors[`encoder.layer.${layer}.attention.self.${name}.weight`]?.data ?? [];
             let sum = 0;
-            for (let j = 48; j < 64; j++) sum += at(weights, (head * 16 + i) * 64 + j) * at(positions, (position + 2) * 64 + j);
+            for (let j = 48; j < 64; j++)
+              sum += at(weights, (head * 16 + i) * 64 + j) * at(positions, (position + 2) * 64 + j);
             return sum;
           });
         const query = project("query", 15);
@@ -111,7 +125,8 @@ describe("warmStart", () => {
 function denseOf(matrix: SparseMatrix): Float64Array {
   const dense = new Float64Array(matrix.size * matrix.size);
   for (let i = 0; i < matrix.size; i++) {
-    for (let k = at(matrix.rowStart, i); k < at(matrix.rowStart, i + 1); k++) dense[i * matrix.size + at(matrix.column, k)] = at(matrix.value, k);
+    for (let k = at(matrix.rowStart, i); k < at(matrix.rowStart, i + 1); k++)
+      dense[i * matrix.size + at(matrix.column, k)] = at(matrix.value, k);
   }
   return dense;
 }
@@ -122,7 +137,8 @@ function product(a: ArrayLike<number>, width: number, b: ArrayLike<number>): Flo
   const columns = b.length / width;
   return Float64Array.from({ length: rows * columns }, (_, index) => {
     let sum = 0;
-    for (let k = 0; k < width; k++) sum += at(a, Math.floor(index / columns) * width + k) * at(b, (index % columns) * width + k);
+    for (let k = 0; k < width; k++)
+      sum += at(a, Math.floor(index / columns) * width + k) * at(b, (index % columns) * width + k);
     return sum;
   });
 }

@@ -81,7 +81,9 @@ function tokenEmbeddings(options: WarmStartOptions, random: ReturnType<typeof cr
   for (let word = 0; word < vocabularySize; word++) {
     const known = matrix.rowStart[word + 1] !== matrix.rowStart[word];
     for (let j = 0; j < rank; j++) {
-      embeddings[word * hidden + j] = known ? scale * (vectors[word * rank + j] as number) : PLAIN_STD * random.normal();
+      embeddings[word * hidden + j] = known
+        ? scale * (vectors[word * rank + j] as number)
+        : PLAIN_STD * random.normal();
     }
   }
   return embeddings;
@@ -109,7 +111,12 @@ function positionEmbeddings({ hidden, positions, positionOffset = 0 }: WarmStart
 /** Adds to a projection [out, in]: rows of head h read the pairs, in the query turned by d_h·w_f. */
 function addPositionReader(
   data: Float32Array,
-  { hidden, heads, layer, projection }: WarmStartOptions & { readonly layer: number; readonly projection: "query" | "key" },
+  {
+    hidden,
+    heads,
+    layer,
+    projection,
+  }: WarmStartOptions & { readonly layer: number; readonly projection: "query" | "key" },
 ): void {
   const headSize = hidden / heads;
   const width = positionWidth(hidden);
