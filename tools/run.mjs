@@ -5,6 +5,7 @@
 //   node tools/run.mjs check [step …]   every check, or the steps named
 //   node tools/run.mjs bench [args]     the comparison of methods
 //   node tools/run.mjs peftjs [args]    the command line, from its sources
+//   node tools/run.mjs methods          writes METHODS.md and the options in the READMEs
 //   node tools/run.mjs setup            install only
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -18,12 +19,15 @@ import { runChecks } from "./ci/check.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const stampFile = path.join(root, "node_modules", ".peftjs-setup");
 
+/** pnpm, in the version that package.json pins. */
+function packageManager() {
+  return JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")).packageManager;
+}
+
 /** What an installation depends on: another Node or another lock file needs another one. */
 function setupKey() {
-  const hash = createHash("sha256").update(process.versions.modules);
-  for (const file of ["package.json", "pnpm-lock.yaml", "pnpm-workspace.yaml"]) {
-    hash.update(readFileSync(path.join(root, file)));
-  }
+  const hash = createHash("sha256").update(process.versions.modules).update(packageManager());
+  for (const file of ["pnpm-lock.yaml", "pnpm-workspace.yaml"]) hash.update(readFileSync(path.join(root, file)));
   return hash.digest("hex");
 }
 
@@ -39,16 +43,19 @@ function setUp() {
   requireNode();
   const key = setupKey();
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === key) return;
-  const { packageManager } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
-  console.error(`Setting up: installing with ${packageManager} …`);
+  console.error(`Setting up: installing with ${packageManager()} …`);
   const started = Date.now();
-  const result = spawnSync("npx", ["--yes", packageManager, "install", "--frozen-lockfile", "--reporter=append-only"], {
-    cwd: root,
-    env: { ...process.env, CI: "true" },
-    // What is printed goes to stderr: the standard output belongs to the command.
-    stdio: ["ignore", 2, 2],
-    shell: process.platform === "win32",
-  });
+  const result = spawnSync(
+    "npx",
+    ["--yes", packageManager(), "install", "--frozen-lockfile", "--reporter=append-only"],
+    {
+      cwd: root,
+      env: { ...process.env, CI: "true" },
+      // What is printed goes to stderr: the standard output belongs to the command.
+      stdio: ["ignore", 2, 2],
+      shell: process.platform === "win32",
+    },
+  );
   if (result.status !== 0) {
     console.error(
       `Set-up failed (exit code ${result.status ?? result.error?.message}). Is the npm registry reachable?`,
@@ -88,7 +95,11 @@ switch (command) {
     setUp();
     runSource("packages/cli/src/bin.ts", args);
     break;
+  case "methods":
+    setUp();
+    runSource("tools/ci/methods.ts", args);
+    break;
   default:
-    console.error("Usage: node tools/run.mjs check | bench | peftjs | setup");
+    console.error("Usage: node tools/run.mjs check | bench | peftjs | methods | setup");
     process.exit(2);
 }

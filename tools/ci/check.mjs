@@ -11,6 +11,11 @@ const steps = [
   { name: "format", title: "Format", command: ["prettier", "--check", "--log-level", "warn", "."] },
   { name: "lint", title: "Lint and module boundaries", command: ["node", "tools/ci/lint.mjs"] },
   { name: "names", title: "No method's name in shared code", command: ["node", "tools/ci/check-names.mjs"] },
+  {
+    name: "methods",
+    title: "Generated tables",
+    command: ["node", "tools/run.mjs", "methods", "--check"],
+  },
   { name: "types", title: "Types", command: ["tsc", "-p", "."] },
   {
     name: "tests",

@@ -25,7 +25,10 @@ const rows = 16;
 const length = 8;
 const batch = {
   input_ids: int32(
-    Array.from({ length: rows * length }, (_, i) => (i % length === 0 ? 2 : 4 + ((i * 7) % 30)) + (i % (2 * length) === 3 ? 1 : 0)),
+    Array.from(
+      { length: rows * length },
+      (_, i) => (i % length === 0 ? 2 : 4 + ((i * 7) % 30)) + (i % (2 * length) === 3 ? 1 : 0),
+    ),
     [rows, length],
   ),
   attention_mask: int32(new Int32Array(rows * length).fill(1), [rows, length]),
