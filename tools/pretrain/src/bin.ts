@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { registerCorpus } from "./commands/corpus.ts";
+import { registerExport } from "./commands/export.ts";
 import { registerTasks } from "./commands/tasks.ts";
 import { registerTrain } from "./commands/train.ts";
 import { registerVocabulary } from "./commands/vocabulary.ts";
@@ -11,4 +12,5 @@ registerCorpus(program);
 registerVocabulary(program);
 registerWarmStart(program);
 registerTrain(program);
+registerExport(program);
 await program.parseAsync();

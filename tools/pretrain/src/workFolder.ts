@@ -8,3 +8,6 @@ export const WORK_FOLDER = join(toolFolder, "work");
 
 /** Where the embedded tasks are shipped from. */
 export const TASKS_FOLDER = join(toolFolder, "..", "..", "packages", "data", "tasks");
+
+/** The package that ships the base model. */
+export const BASE_FOLDER = join(toolFolder, "..", "..", "packages", "base-mini");

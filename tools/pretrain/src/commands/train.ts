@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { peft } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
@@ -98,10 +97,4 @@ function shortThenLong(short: TrainingPlan, long: TrainingPlan, shortSteps: numb
     batchesPerEpoch: short.batchesPerEpoch,
     batchAt: (index) => (index < shortSteps ? short.batchAt(index) : long.batchAt(index - shortSteps)),
   };
-}
-
-/** Log of a run: one JSON object per line. */
-export function readLog(run: string): Record<string, unknown>[] {
-  const lines = readFileSync(join(WORK_FOLDER, run, "log.jsonl"), "utf8").trimEnd().split("\n");
-  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
 }

