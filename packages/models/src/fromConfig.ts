@@ -22,5 +22,11 @@ export function fromConfig(configJson: Readonly<Record<string, unknown>>, option
   const specs = ownParameters(architecture.parameters(architecture.parseConfig(configJson), head));
   const generator = createGenerator(options.seed ?? 0);
   const parameters = new Map(specs.map((spec) => [spec.name, initialise(spec, generator)]));
-  return createModel({ architecture, configJson: withHead(configJson, head), head, name: options.name ?? "", parameters });
+  return createModel({
+    architecture,
+    configJson: withHead(configJson, head),
+    head,
+    name: options.name ?? "",
+    parameters,
+  });
 }

@@ -31,19 +31,27 @@ function kindOf(configJson: ConfigJson, { labels, numLabels }: HeadOptions): Hea
   if (typeof name !== "string") return "sequenceClassification";
   if (name.endsWith("ForMaskedLM") || name.endsWith("ForPreTraining")) return "maskedLM";
   if (name.endsWith("Model")) return "none";
-  return configLabels(configJson)?.length === 1 || configJson["problem_type"] === "regression" ? "regression" : "sequenceClassification";
+  return configLabels(configJson)?.length === 1 || configJson["problem_type"] === "regression"
+    ? "regression"
+    : "sequenceClassification";
 }
 
 function checkNoLabels(kind: Head["kind"], { labels, numLabels }: HeadOptions): void {
   const count = labels?.length ?? numLabels;
   if (count === undefined || (kind === "regression" && count === 1)) return;
-  throw new PeftError("LABELS_INVALID", `The head "${kind}" has no classes, but ${count} labels were given. Drop them, or use the head "sequenceClassification".`);
+  throw new PeftError(
+    "LABELS_INVALID",
+    `The head "${kind}" has no classes, but ${count} labels were given. Drop them, or use the head "sequenceClassification".`,
+  );
 }
 
 function classLabels(configJson: ConfigJson, { labels, numLabels }: HeadOptions): readonly string[] {
   if (labels !== undefined) {
     if (numLabels !== undefined && numLabels !== labels.length) {
-      throw new PeftError("LABELS_INVALID", `numLabels is ${numLabels} but ${labels.length} labels are named: ${labels.join(", ")}. Give one of the two.`);
+      throw new PeftError(
+        "LABELS_INVALID",
+        `numLabels is ${numLabels} but ${labels.length} labels are named: ${labels.join(", ")}. Give one of the two.`,
+      );
     }
     if (labels.length < 1 || new Set(labels).size !== labels.length) {
       throw new PeftError("LABELS_INVALID", `Labels must be distinct and at least one, got [${labels.join(", ")}].`);
@@ -63,12 +71,17 @@ export function configLabels(configJson: ConfigJson): readonly string[] | null {
   const map = configJson["id2label"];
   if (typeof map !== "object" || map === null) {
     const count = configJson["num_labels"];
-    return typeof count === "number" && Number.isSafeInteger(count) && count > 0 ? Array.from({ length: count }, (_, i) => `LABEL_${i}`) : null;
+    return typeof count === "number" && Number.isSafeInteger(count) && count > 0
+      ? Array.from({ length: count }, (_, i) => `LABEL_${i}`)
+      : null;
   }
   const entries = Object.entries(map as Record<string, unknown>);
   const labels = entries.map((_, i) => (map as Record<string, unknown>)[String(i)]);
   if (labels.length === 0 || labels.some((label) => label === undefined)) {
-    throw new PeftError("CONFIG_INVALID", `id2label of config.json must number its labels 0…${entries.length - 1}, got ${Object.keys(map).join(", ")}.`);
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `id2label of config.json must number its labels 0…${entries.length - 1}, got ${Object.keys(map).join(", ")}.`,
+    );
   }
   return labels.map(String);
 }

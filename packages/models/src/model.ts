@@ -18,7 +18,8 @@ export interface ModelParts {
 export function createModel({ architecture, configJson, head, name, parameters }: ModelParts): BaseModel {
   const config = architecture.parseConfig(configJson);
   const all = new Map<string, HostTensor>();
-  for (const spec of architecture.parameters(config, head)) all.set(spec.name, checked(spec, parameters.get(spec.tiedTo ?? spec.name)));
+  for (const spec of architecture.parameters(config, head))
+    all.set(spec.name, checked(spec, parameters.get(spec.tiedTo ?? spec.name)));
   return {
     name,
     configJson,
@@ -45,9 +46,16 @@ export function countParameters(specs: readonly ParameterSpec[]): number {
 
 function checked(spec: ParameterSpec, tensor: HostTensor | undefined): HostTensor {
   const shape = `[${spec.shape.join(", ")}]`;
-  if (tensor === undefined) throw new PeftError("WEIGHTS_MISSING", `The model needs the parameter ${spec.tiedTo ?? spec.name} of shape ${shape}, which is not given.`);
+  if (tensor === undefined)
+    throw new PeftError(
+      "WEIGHTS_MISSING",
+      `The model needs the parameter ${spec.tiedTo ?? spec.name} of shape ${shape}, which is not given.`,
+    );
   if (tensor.shape.join() === spec.shape.join()) return tensor;
-  throw new PeftError("SHAPE_MISMATCH", `The parameter ${spec.name} has shape [${tensor.shape.join(", ")}]; config.json asks for ${shape}.`);
+  throw new PeftError(
+    "SHAPE_MISMATCH",
+    `The parameter ${spec.name} has shape [${tensor.shape.join(", ")}]; config.json asks for ${shape}.`,
+  );
 }
 
 /**
@@ -63,18 +71,29 @@ function headLoss(head: Head, outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>
       return crossEntropy(need(outputs, "logits") as tf.Tensor2D, need(batch, "labels") as tf.Tensor1D, weights);
     case "regression": {
       const predictions = need(outputs, "logits");
-      return meanSquaredError(tf.reshape(predictions, [predictions.size]), need(batch, "labels") as tf.Tensor1D, weights);
+      return meanSquaredError(
+        tf.reshape(predictions, [predictions.size]),
+        need(batch, "labels") as tf.Tensor1D,
+        weights,
+      );
     }
     case "maskedLM":
       return maskedLoss(need(outputs, "logits"), batch);
     case "none":
-      throw new PeftError("HEAD_MISSING", "The bare model has no loss: load it with a head, e.g. `head: \"sequenceClassification\"`.");
+      throw new PeftError(
+        "HEAD_MISSING",
+        'The bare model has no loss: load it with a head, e.g. `head: "sequenceClassification"`.',
+      );
   }
 }
 
 function maskedLoss(logits: tf.Tensor, batch: Named<tf.Tensor>): tf.Scalar {
   if (batch["masked_positions"] !== undefined) {
-    return crossEntropy(logits as tf.Tensor2D, need(batch, "masked_labels") as tf.Tensor1D, batch["masked_weights"] as tf.Tensor1D | undefined);
+    return crossEntropy(
+      logits as tf.Tensor2D,
+      need(batch, "masked_labels") as tf.Tensor1D,
+      batch["masked_weights"] as tf.Tensor1D | undefined,
+    );
   }
   const labels = need(batch, "labels");
   const flat = tf.reshape(labels, [labels.size]) as tf.Tensor1D;
@@ -85,6 +104,7 @@ function maskedLoss(logits: tf.Tensor, batch: Named<tf.Tensor>): tf.Scalar {
 
 function need(tensors: Named<tf.Tensor>, name: string): tf.Tensor {
   const found = tensors[name];
-  if (found === undefined) throw new PeftError("BATCH_INCOMPLETE", `The batch needs \`${name}\`; it has ${Object.keys(tensors).join(", ")}.`);
+  if (found === undefined)
+    throw new PeftError("BATCH_INCOMPLETE", `The batch needs \`${name}\`; it has ${Object.keys(tensors).join(", ")}.`);
   return found;
 }

@@ -11,15 +11,29 @@ export function architectureRegistry(...architectures: readonly Architecture[]):
 }
 
 /** The families of this package: `architectureRegistry(...builtInArchitectures.values(), mine)` adds to them. */
-export const builtInArchitectures: ArchitectureRegistry = /* @__PURE__ */ architectureRegistry(bert, roberta, xlmRoberta, robertaPreLayerNorm);
+export const builtInArchitectures: ArchitectureRegistry = /* @__PURE__ */ architectureRegistry(
+  bert,
+  roberta,
+  xlmRoberta,
+  robertaPreLayerNorm,
+);
 
 /** Architecture of a config.json. Throws `ARCHITECTURE_UNKNOWN`. */
-export function architectureOf(configJson: Readonly<Record<string, unknown>>, registry: ArchitectureRegistry): Architecture {
+export function architectureOf(
+  configJson: Readonly<Record<string, unknown>>,
+  registry: ArchitectureRegistry,
+): Architecture {
   const modelType = configJson["model_type"];
   const found = typeof modelType === "string" ? registry.get(modelType) : undefined;
   if (found === undefined) {
-    const got = modelType === undefined ? "config.json has no model_type" : `config.json says model_type ${JSON.stringify(modelType)}`;
-    throw new PeftError("ARCHITECTURE_UNKNOWN", `${got}; known are ${[...registry.keys()].join(", ")}. Pass \`architectures\` with your own to add one.`);
+    const got =
+      modelType === undefined
+        ? "config.json has no model_type"
+        : `config.json says model_type ${JSON.stringify(modelType)}`;
+    throw new PeftError(
+      "ARCHITECTURE_UNKNOWN",
+      `${got}; known are ${[...registry.keys()].join(", ")}. Pass \`architectures\` with your own to add one.`,
+    );
   }
   return found;
 }

@@ -17,8 +17,14 @@ interface Case {
   readonly gradients?: Readonly<Record<string, string>>;
 }
 
-const fixture = JSON.parse(readFileSync(new URL("../../../fixtures/models/encoders.json", import.meta.url), "utf8")) as { cases: Case[] };
-const engines: readonly EngineOptions[] = [{ kind: "eager", backend: "cpu" }, { kind: "eager", backend: "wasm" }, { kind: "onnx", threads: 1 }];
+const fixture = JSON.parse(
+  readFileSync(new URL("../../../fixtures/models/encoders.json", import.meta.url), "utf8"),
+) as { cases: Case[] };
+const engines: readonly EngineOptions[] = [
+  { kind: "eager", backend: "cpu" },
+  { kind: "eager", backend: "wasm" },
+  { kind: "onnx", threads: 1 },
+];
 
 /** Largest difference, in units of the reference's largest value. */
 const RELATIVE = 1e-5;
@@ -39,7 +45,12 @@ function scaleOf(name: string, gradients: Readonly<Record<string, string>>): num
   return weight === undefined ? 0 : largestOf(unpack(weight));
 }
 
-function expectClose(name: string, actual: HostTensor | undefined, packed: string, { scale = 0, relative }: { scale?: number; relative: number }): void {
+function expectClose(
+  name: string,
+  actual: HostTensor | undefined,
+  packed: string,
+  { scale = 0, relative }: { scale?: number; relative: number },
+): void {
   const expected = unpack(packed);
   const values = actual?.data ?? new Float32Array();
   expect(values.length, name).toBe(expected.length);
@@ -60,36 +71,77 @@ function batchOf({ batch, labels, head }: Case): Record<string, HostTensor> {
   const tensors = Object.fromEntries(Object.entries(batch).map(([name, rows]) => [name, int(rows)]));
   if (labels === undefined) return tensors;
   if (head === "regression") return { ...tensors, labels: float32(labels as number[], [labels.length]) };
-  return { ...tensors, labels: head === "maskedLM" ? int(labels as number[][]) : int32(labels as number[], [labels.length]) };
+  return {
+    ...tensors,
+    labels: head === "maskedLM" ? int(labels as number[][]) : int32(labels as number[], [labels.length]),
+  };
+}
+
+/** The same masked-LM batch with the predicted positions named, and one padding entry of weight zero. */
+function atPositions(example: Case): Record<string, HostTensor> {
+  const { labels: _labels, ...rest } = batchOf(example);
+  const flat = (example.labels as number[][]).flat();
+  const positions = [...flat.keys()].filter((i) => (flat[i] as number) >= 0);
+  const count = positions.length + 1;
+  return {
+    ...rest,
+    masked_positions: int32([...positions, 0], [count]),
+    masked_labels: int32([...positions.map((i) => flat[i] as number), 0], [count]),
+    masked_weights: float32([...positions.map(() => 1), 0], [count]),
+  };
 }
 
 /** Outputs, and loss and gradients where there is a loss, in one tensor function. */
 function withGradients(model: BaseModel): TensorFunction {
   return ({ parameters = {}, batch = {} }) => {
     const outputs = model.forward(plainForward(withAliases(model, parameters), model.sites), batch);
-    if (batch["labels"] === undefined) return { outputs };
+    if (batch["labels"] === undefined && batch["masked_labels"] === undefined) return { outputs };
     const { loss, gradients } = lossAndGradientTensors(model, parameters, batch);
     return { outputs, loss: { loss }, gradients };
   };
 }
 
+async function runCase(options: EngineOptions, example: Case, batch: Readonly<Record<string, HostTensor>>) {
+  const model = modelOf(example);
+  const compiled = (await createEngine(options)).compile(withGradients(model));
+  try {
+    const own = Object.fromEntries(ownNames(model).map((name) => [name, model.parameters.get(name) as HostTensor]));
+    return await compiled.run({ parameters: own, batch });
+  } finally {
+    await compiled.dispose();
+  }
+}
+
+function expectLossAndGradients(results: Awaited<ReturnType<typeof runCase>>, example: Case, relative: number): void {
+  if (example.loss === undefined || example.gradients === undefined) throw new Error("The fixture has no loss.");
+  expect(Math.abs((results["loss"]?.["loss"]?.data[0] as number) / example.loss - 1)).toBeLessThan(RELATIVE);
+  expect(Object.keys(results["gradients"] ?? {}).sort()).toEqual(Object.keys(example.gradients).sort());
+  for (const [name, packed] of Object.entries(example.gradients)) {
+    expectClose(name, results["gradients"]?.[name], packed, { relative, scale: scaleOf(name, example.gradients) });
+  }
+}
+
 describe.each(engines)("engine $kind $backend", (options) => {
-  it.each(fixture.cases)("$family, $head: outputs and all gradients equal those of the Python library", async (example) => {
-    const model = modelOf(example);
-    const relative = options.kind === "eager" && example.family === "roberta-prelayernorm" ? RELATIVE_ERF : RELATIVE;
-    const compiled = (await createEngine(options)).compile(withGradients(model));
-    try {
-      const parameters = Object.fromEntries(ownNames(model).map((name) => [name, model.parameters.get(name) as HostTensor]));
-      const results = await compiled.run({ parameters, batch: batchOf(example) });
-      for (const [name, packed] of Object.entries(example.outputs)) expectClose(name, results["outputs"]?.[name], packed, { relative });
-      if (example.loss === undefined || example.gradients === undefined) return;
-      expect(Math.abs((results["loss"]?.["loss"]?.data[0] as number) / example.loss - 1)).toBeLessThan(RELATIVE);
-      expect(Object.keys(example.gradients).sort()).toEqual(ownNames(model).sort());
-      for (const [name, packed] of Object.entries(example.gradients)) {
-        expectClose(name, results["gradients"]?.[name], packed, { relative, scale: scaleOf(name, example.gradients) });
+  const tolerance = (example: Case): number =>
+    options.kind === "eager" && example.family === "roberta-prelayernorm" ? RELATIVE_ERF : RELATIVE;
+
+  it.each(fixture.cases)(
+    "$family, $head: outputs and all gradients equal those of the Python library",
+    async (example) => {
+      const results = await runCase(options, example, batchOf(example));
+      for (const [name, packed] of Object.entries(example.outputs)) {
+        expectClose(name, results["outputs"]?.[name], packed, { relative: tolerance(example) });
       }
-    } finally {
-      await compiled.dispose();
-    }
-  });
+      if (example.loss !== undefined) expectLossAndGradients(results, example, tolerance(example));
+    },
+  );
+
+  it.each(fixture.cases.filter(({ head }) => head === "maskedLM"))(
+    "$family: masked positions alone give the same loss and gradients",
+    async (example) => {
+      const results = await runCase(options, example, atPositions(example));
+      expect(results["outputs"]?.["logits"]?.shape).toEqual([4, 20]);
+      expectLossAndGradients(results, example, tolerance(example));
+    },
+  );
 });

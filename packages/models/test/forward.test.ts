@@ -15,7 +15,11 @@ beforeAll(startCpu);
 const ROUNDED = 2e-5;
 const three: Head = { kind: "sequenceClassification", labels: ["a", "b", "c"] };
 
-function modelOf(architecture: Architecture<EncoderConfig>, configJson: Record<string, unknown>, head: Head): BaseModel {
+function modelOf(
+  architecture: Architecture<EncoderConfig>,
+  configJson: Record<string, unknown>,
+  head: Head,
+): BaseModel {
   const specs = architecture.parameters(architecture.parseConfig(configJson), head);
   return createModel({ architecture, configJson, head, name: "tiny", parameters: deterministicWeights(specs) });
 }
@@ -23,11 +27,14 @@ function modelOf(architecture: Architecture<EncoderConfig>, configJson: Record<s
 function expectClose(actual: tf.Tensor | readonly number[], expected: readonly number[]): void {
   const values = actual instanceof tf.Tensor ? [...actual.dataSync()] : actual;
   expect(values.length).toBe(expected.length);
-  values.forEach((value, i) => expect(Math.abs(value - (expected[i] as number)), `element ${i}: ${value} vs ${expected[i]}`).toBeLessThan(ROUNDED));
+  values.forEach((value, i) =>
+    expect(Math.abs(value - (expected[i] as number)), `element ${i}: ${value} vs ${expected[i]}`).toBeLessThan(ROUNDED),
+  );
 }
 
 const frobenius = (x: tf.Tensor): number => Math.sqrt([...x.dataSync()].reduce((sum, value) => sum + value * value, 0));
-const at = (x: tf.Tensor, ...index: number[]): tf.Tensor => tf.slice(x, [...index, 0], [...index.map(() => 1), Math.min(4, x.shape.at(-1) as number)]);
+const at = (x: tf.Tensor, ...index: number[]): tf.Tensor =>
+  tf.slice(x, [...index, 0], [...index.map(() => 1), Math.min(4, x.shape.at(-1) as number)]);
 
 describe("deterministic weights", () => {
   it("match the reference generator", () => {
@@ -48,9 +55,19 @@ describe("bert", () => {
 
   it("computes the embeddings and every layer", () => {
     const f = plainForward(asTensors(model), model.sites);
-    const family = { modelType: "bert", basePrefix: "bert", defaults: { vocabSize: 20, padTokenId: 0 }, normOrder: "post", positions: "fromZero", tokenTypes: true } as const;
+    const family = {
+      modelType: "bert",
+      basePrefix: "bert",
+      defaults: { vocabSize: 20, padTokenId: 0 },
+      normOrder: "post",
+      positions: "fromZero",
+      tokenTypes: true,
+    } as const;
     const shared = { family, path: "bert.", select: { kind: "all" } } as const;
-    expectClose(at(tf.reshape(embed(f, inputE1(), { ...shared, config }), [2, 6, 8]), 0, 1), [0.336431, 0.804719, 0.759786, -0.315392]);
+    expectClose(
+      at(tf.reshape(embed(f, inputE1(), { ...shared, config }), [2, 6, 8]), 0, 1),
+      [0.336431, 0.804719, 0.759786, -0.315392],
+    );
     const one = trunk(f, inputE1(), { ...shared, config: { ...config, numHiddenLayers: 1 } });
     expectClose(at(tf.reshape(one, [2, 6, 8]), 0, 1), [0.447923, 0.64421, 1.581877, -1.363825]);
     const last = tf.reshape(trunk(f, inputE1(), { ...shared, config }), [2, 6, 8]);
@@ -60,7 +77,10 @@ describe("bert", () => {
 
   it("classifies, with loss and gradient", () => {
     const batch = { ...inputE1(), labels: tf.tensor1d([2, 0], "int32") };
-    expectClose(runModel(model, batch)["logits"] as tf.Tensor, [-0.285359, 0.19394, -0.672768, -0.312358, 0.190599, -0.645512]);
+    expectClose(
+      runModel(model, batch)["logits"] as tf.Tensor,
+      [-0.285359, 0.19394, -0.672768, -0.312358, 0.190599, -0.645512],
+    );
     const { loss, gradients } = lossAndGradients(model, batch);
     expectClose([loss], [1.397214]);
     const query = gradients["bert.encoder.layer.0.attention.self.query.weight"] as tf.Tensor;
@@ -70,18 +90,26 @@ describe("bert", () => {
 
 describe("roberta", () => {
   it("counts positions after the padding id", () => {
-    expect([...positionsAfterPadding(tf.tensor2d([[0, 9, 10, 2, 1, 1]], undefined, "int32"), 1).dataSync()]).toEqual([2, 3, 4, 5, 1, 1]);
+    expect([...positionsAfterPadding(tf.tensor2d([[0, 9, 10, 2, 1, 1]], undefined, "int32"), 1).dataSync()]).toEqual([
+      2, 3, 4, 5, 1, 1,
+    ]);
   });
 
   it("classifies, with loss and gradients", () => {
     const model = modelOf(roberta, robertaEnc, three);
     expect([...model.parameters.values()].reduce((sum, tensor) => sum + tensor.data.length, 0)).toBe(1579);
     const batch = { ...inputE2(), labels: tf.tensor1d([2, 0], "int32") };
-    expectClose(runModel(model, batch)["logits"] as tf.Tensor, [-0.318868, 0.375359, -1.106402, -0.480259, 0.404323, -0.916721]);
+    expectClose(
+      runModel(model, batch)["logits"] as tf.Tensor,
+      [-0.318868, 0.375359, -1.106402, -0.480259, 0.404323, -0.916721],
+    );
     const { loss, gradients } = lossAndGradients(model, batch);
     const query = gradients["roberta.encoder.layer.0.attention.self.query.weight"] as tf.Tensor;
     const positions = gradients["roberta.embeddings.position_embeddings.weight"] as tf.Tensor;
-    expectClose([loss, query.dataSync()[0] as number, frobenius(query), frobenius(positions)], [1.715598, -0.021326, 0.042377, 0.355566]);
+    expectClose(
+      [loss, query.dataSync()[0] as number, frobenius(query), frobenius(positions)],
+      [1.715598, -0.021326, 0.042377, 0.355566],
+    );
     expect([...tf.slice(positions, [0, 0], [2, 8]).dataSync()].every((value) => value === 0)).toBe(true);
   });
 
@@ -94,7 +122,14 @@ describe("roberta", () => {
 
   it("predicts masked tokens, with full logits and at positions alone", () => {
     const model = modelOf(roberta, robertaEnc, { kind: "maskedLM" });
-    const labels = tf.tensor2d([[-100, 5, -100, 7, -100, -100], [-100, -100, 10, -100, -100, -100]], undefined, "int32");
+    const labels = tf.tensor2d(
+      [
+        [-100, 5, -100, 7, -100, -100],
+        [-100, -100, 10, -100, -100, -100],
+      ],
+      undefined,
+      "int32",
+    );
     const full = { ...inputE2(), labels };
     const logits = runModel(model, full)["logits"] as tf.Tensor;
     expectClose(at(logits, 0, 1), [1.592822, 0.060733, -1.854035, -0.421953]);
@@ -109,7 +144,8 @@ describe("roberta", () => {
     expect((runModel(model, rows)["logits"] as tf.Tensor).shape).toEqual([4, 20]);
     const gathered = lossAndGradients(model, rows);
     expectClose([gathered.loss], [whole.loss]);
-    for (const [name, gradient] of Object.entries(whole.gradients)) expectClose(gathered.gradients[name] as tf.Tensor, [...gradient.dataSync()]);
+    for (const [name, gradient] of Object.entries(whole.gradients))
+      expectClose(gathered.gradients[name] as tf.Tensor, [...gradient.dataSync()]);
   });
 });
 
@@ -128,7 +164,9 @@ describe.each([
 
   it("gives a row alone, without padding, the same logits", () => {
     const batch = input();
-    const alone = Object.fromEntries(Object.entries(batch).map(([name, tensor]) => [name, tf.slice(tensor, [1, 0], [1, 4])]));
+    const alone = Object.fromEntries(
+      Object.entries(batch).map(([name, tensor]) => [name, tf.slice(tensor, [1, 0], [1, 4])]),
+    );
     const together = tf.slice(runModel(model, batch)["logits"] as tf.Tensor, [1, 0], [1, 3]);
     expectClose(runModel(model, alone)["logits"] as tf.Tensor, [...together.dataSync()]);
   });

@@ -3,7 +3,15 @@ import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { float32, int32, openSafetensors, PeftError, writeSafetensors, type BaseModel, type HostTensor } from "@peftjs/core";
+import {
+  float32,
+  int32,
+  openSafetensors,
+  PeftError,
+  writeSafetensors,
+  type BaseModel,
+  type HostTensor,
+} from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { fromConfig, fromPretrained, savePretrained, type FromPretrainedOptions } from "../src/index.ts";
@@ -20,16 +28,24 @@ beforeAll(startCpu);
 beforeEach(async () => void (dir = await mkdtemp(join(tmpdir(), "peftjs-models-"))));
 afterEach(() => rm(dir, { recursive: true }));
 
-const logits = (model: BaseModel, batch: Record<string, tf.Tensor>): Float32Array => (runModel(model, batch)["logits"] as tf.Tensor).dataSync() as Float32Array;
+const logits = (model: BaseModel, batch: Record<string, tf.Tensor>): Float32Array =>
+  (runModel(model, batch)["logits"] as tf.Tensor).dataSync() as Float32Array;
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
-  const error = await work.then(() => new Error("nothing was thrown"), (reason: unknown) => reason);
+  const error = await work.then(
+    () => new Error("nothing was thrown"),
+    (reason: unknown) => reason,
+  );
   expect(error).toBeInstanceOf(PeftError);
   return (error as PeftError).code;
 }
 
 /** Copies a model's file with other names, or without some. */
-async function rewrite(from: string, rename: (name: string) => string | null, extra: Record<string, HostTensor> = {}): Promise<string> {
+async function rewrite(
+  from: string,
+  rename: (name: string) => string | null,
+  extra: Record<string, HostTensor> = {},
+): Promise<string> {
   const file = await openSafetensors(from);
   const tensors = new Map(Object.entries(extra));
   for (const name of file.names) {
@@ -47,11 +63,17 @@ describe("fromPretrained", () => {
     const model = await fromPretrained(maskedFolder);
     expect(model.head).toEqual({ kind: "maskedLM" });
     expect(model.report).toEqual({ missing: [], unexpected: [], reinitialised: [] });
-    const { cases } = JSON.parse(readFileSync(join(fixtures, "encoders.json"), "utf8")) as { cases: { family: string; head: string; outputs: Record<string, string> }[] };
+    const { cases } = JSON.parse(readFileSync(join(fixtures, "encoders.json"), "utf8")) as {
+      cases: { family: string; head: string; outputs: Record<string, string> }[];
+    };
     const packed = cases.find((entry) => entry.family === "bert" && entry.head === "maskedLM")?.outputs["logits"] ?? "";
     const expected = new Float32Array(new Uint8Array(Buffer.from(packed, "base64")).buffer);
-    logits(model, inputE1()).forEach((value, i) => expect(Math.abs(value - (expected[i] as number))).toBeLessThan(2e-5));
-    expect(model.parameters.get("cls.predictions.decoder.weight")).toBe(model.parameters.get("bert.embeddings.word_embeddings.weight"));
+    logits(model, inputE1()).forEach((value, i) =>
+      expect(Math.abs(value - (expected[i] as number))).toBeLessThan(2e-5),
+    );
+    expect(model.parameters.get("cls.predictions.decoder.weight")).toBe(
+      model.parameters.get("bert.embeddings.word_embeddings.weight"),
+    );
   });
 
   it("widens bfloat16 and takes the labels from config.json", async () => {
@@ -68,7 +90,12 @@ describe("fromPretrained", () => {
       fromPretrained(maskedFolder, options),
       fromPretrained(maskedFolder, { ...options, seed: 4 }),
     ]);
-    expect(first.report.missing).toEqual(["bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"]);
+    expect(first.report.missing).toEqual([
+      "bert.pooler.dense.weight",
+      "bert.pooler.dense.bias",
+      "classifier.weight",
+      "classifier.bias",
+    ]);
     expect([...first.report.unexpected].sort()[0]).toBe("cls.predictions.bias");
     expect(first.headModules).toEqual(["classifier"]);
     expect(logits(first, inputE1())).toEqual(logits(again, inputE1()));
@@ -78,9 +105,13 @@ describe("fromPretrained", () => {
 
   it("reads old names, a bare model's names and prefixed names as the same model", async () => {
     const expected = logits(await fromPretrained(maskedFolder), inputE1());
-    const old = await rewrite(maskedFolder, (name) => name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"), {
-      "bert.embeddings.position_ids": int32([0, 1, 2], [1, 3]),
-    });
+    const old = await rewrite(
+      maskedFolder,
+      (name) => name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"),
+      {
+        "bert.embeddings.position_ids": int32([0, 1, 2], [1, 3]),
+      },
+    );
     const gamma = await fromPretrained(old);
     expect(gamma.report.unexpected).toEqual([]);
     expect(logits(gamma, inputE1())).toEqual(expected);
@@ -88,11 +119,15 @@ describe("fromPretrained", () => {
     expect(logits(bare, inputE1())).toEqual(expected);
     const stripped = await fromPretrained(maskedFolder, { head: "none" });
     expect(stripped.report.missing).toEqual(["pooler.dense.weight", "pooler.dense.bias"]);
-    expect(stripped.parameters.get("embeddings.word_embeddings.weight")).toEqual(gamma.parameters.get("bert.embeddings.word_embeddings.weight"));
+    expect(stripped.parameters.get("embeddings.word_embeddings.weight")).toEqual(
+      gamma.parameters.get("bert.embeddings.word_embeddings.weight"),
+    );
   });
 
   it("takes the decoder's bias when it is the only one of the two", async () => {
-    const model = await fromPretrained(await rewrite(maskedFolder, (name) => (name === "cls.predictions.bias" ? "cls.predictions.decoder.bias" : name)));
+    const model = await fromPretrained(
+      await rewrite(maskedFolder, (name) => (name === "cls.predictions.bias" ? "cls.predictions.decoder.bias" : name)),
+    );
     expect(model.report).toEqual({ missing: [], unexpected: [], reinitialised: [] });
     expect(logits(model, inputE1())).toEqual(logits(await fromPretrained(maskedFolder), inputE1()));
   });
@@ -108,7 +143,9 @@ describe("fromPretrained", () => {
     const fresh = await fromPretrained(classifierFolder, { numLabels: 2, ignoreMismatchedSizes: true });
     expect(fresh.report.reinitialised).toEqual(["classifier.out_proj.weight", "classifier.out_proj.bias"]);
     expect(logits(fresh, inputE2()).length).toBe(4);
-    expect(await codeOf(fromPretrained(classifierFolder, { numLabels: 2, labels: ["a", "b", "c"] }))).toBe("LABELS_INVALID");
+    expect(await codeOf(fromPretrained(classifierFolder, { numLabels: 2, labels: ["a", "b", "c"] }))).toBe(
+      "LABELS_INVALID",
+    );
   });
 
   it("names what is wrong with a folder", async () => {
@@ -137,20 +174,36 @@ describe("savePretrained", () => {
     for (const file of ["model.safetensors", "config.json"]) {
       expect(await readFile(join(dir, "b", file))).toEqual(await readFile(join(dir, "a", file)));
     }
-    if (dtype === "float32") for (const [name, tensor] of model.parameters) expect(loaded.parameters.get(name)?.data, name).toEqual(tensor.data);
+    if (dtype === "float32")
+      for (const [name, tensor] of model.parameters)
+        expect(loaded.parameters.get(name)?.data, name).toEqual(tensor.data);
   });
 
   it("writes what the Python library writes", async () => {
     await savePretrained(await fromPretrained(maskedFolder), dir);
-    expect(await readFile(join(dir, "model.safetensors"))).toEqual(await readFile(join(maskedFolder, "model.safetensors")));
+    expect(await readFile(join(dir, "model.safetensors"))).toEqual(
+      await readFile(join(maskedFolder, "model.safetensors")),
+    );
     const config = JSON.parse(await readFile(join(dir, "config.json"), "utf8")) as Record<string, unknown>;
-    expect(config).toMatchObject({ architectures: ["BertForMaskedLM"], model_type: "bert", torch_dtype: "float32", hidden_size: 8 });
+    expect(config).toMatchObject({
+      architectures: ["BertForMaskedLM"],
+      model_type: "bert",
+      torch_dtype: "float32",
+      hidden_size: 8,
+    });
   });
 
   it("keeps unknown keys of config.json and tells of labels and regression", async () => {
-    await savePretrained(fromConfig({ ...robertaEnc, made_with: { tool: 1 } }, { labels: ["no", "yes"] }), join(dir, "a"));
+    await savePretrained(
+      fromConfig({ ...robertaEnc, made_with: { tool: 1 } }, { labels: ["no", "yes"] }),
+      join(dir, "a"),
+    );
     const config = JSON.parse(await readFile(join(dir, "a", "config.json"), "utf8")) as Record<string, unknown>;
-    expect(config).toMatchObject({ made_with: { tool: 1 }, id2label: { 0: "no", 1: "yes" }, label2id: { no: 0, yes: 1 } });
+    expect(config).toMatchObject({
+      made_with: { tool: 1 },
+      id2label: { 0: "no", 1: "yes" },
+      label2id: { no: 0, yes: 1 },
+    });
     await savePretrained(fromConfig(robertaEnc, { head: "regression" }), join(dir, "b"));
     expect((await fromPretrained(join(dir, "b"))).head).toEqual({ kind: "regression" });
   });
@@ -158,7 +211,13 @@ describe("savePretrained", () => {
   it("says so when the decoder no longer shares the word embeddings", async () => {
     const model = fromConfig(bertEnc, { head: "maskedLM" });
     const words = model.parameters.get("bert.embeddings.word_embeddings.weight") as HostTensor;
-    model.parameters.set("bert.embeddings.word_embeddings.weight", float32(Float32Array.from(words.data, (value) => value + 1), words.shape));
+    model.parameters.set(
+      "bert.embeddings.word_embeddings.weight",
+      float32(
+        Float32Array.from(words.data, (value) => value + 1),
+        words.shape,
+      ),
+    );
     await savePretrained(model, dir);
     const loaded = await fromPretrained(dir);
     expect(loaded.configJson["tie_word_embeddings"]).toBe(false);
@@ -175,9 +234,15 @@ describe("fromConfig", () => {
     expect(Math.sqrt(variance)).toBeGreaterThan(0.0195);
     expect(Math.sqrt(variance)).toBeLessThan(0.0205);
     expect(words.subarray(64, 128).every((value) => value === 0)).toBe(true);
-    expect(fromConfig(config, { head: "none", seed: 1 }).parameters.get("embeddings.word_embeddings.weight")?.data).toEqual(words);
-    expect(fromConfig(config, { head: "none", seed: 2 }).parameters.get("embeddings.word_embeddings.weight")?.data).not.toEqual(words);
-    expect(model.parameters.get("encoder.layer.0.output.LayerNorm.weight")?.data.every((value) => value === 1)).toBe(true);
+    expect(
+      fromConfig(config, { head: "none", seed: 1 }).parameters.get("embeddings.word_embeddings.weight")?.data,
+    ).toEqual(words);
+    expect(
+      fromConfig(config, { head: "none", seed: 2 }).parameters.get("embeddings.word_embeddings.weight")?.data,
+    ).not.toEqual(words);
+    expect(model.parameters.get("encoder.layer.0.output.LayerNorm.weight")?.data.every((value) => value === 1)).toBe(
+      true,
+    );
     expect(model.parameters.get("pooler.dense.bias")?.data.every((value) => value === 0)).toBe(true);
     expect(ownNames(model).length).toBe(model.parameters.size);
   });

@@ -1,5 +1,5 @@
 import type { Architecture, Head } from "@peftjs/core";
-import * as tf from "@tensorflow/tfjs-core";
+import type * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { bert, countParameters, fromConfig, roberta, robertaPreLayerNorm, xlmRoberta } from "../src/index.ts";
 import { startCpu } from "./support/backend.ts";
@@ -8,7 +8,10 @@ import { asTensors, plainForward } from "./support/plainForward.ts";
 
 beforeAll(startCpu);
 
-const classes = (n: number): Head => ({ kind: "sequenceClassification", labels: Array.from({ length: n }, (_, i) => String(i)) });
+const classes = (n: number): Head => ({
+  kind: "sequenceClassification",
+  labels: Array.from({ length: n }, (_, i) => String(i)),
+});
 const base = { hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12, intermediate_size: 3072 };
 const large = { hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 };
 const robertaFile = { max_position_embeddings: 514, type_vocab_size: 1 };
@@ -16,10 +19,25 @@ const robertaFile = { max_position_embeddings: 514, type_vocab_size: 1 };
 /** Columns: bare with pooler, one label, two, three, masked LM. */
 const known: readonly [string, Architecture, object, readonly [number, number, number, number, number]][] = [
   ["bert-base-uncased", bert, base, [109_482_240, 109_483_009, 109_483_778, 109_484_547, 109_514_298]],
-  ["bert-base-cased", bert, { ...base, vocab_size: 28996 }, [108_310_272, 108_311_041, 108_311_810, 108_312_579, 108_340_804]],
+  [
+    "bert-base-cased",
+    bert,
+    { ...base, vocab_size: 28996 },
+    [108_310_272, 108_311_041, 108_311_810, 108_312_579, 108_340_804],
+  ],
   ["bert-large-uncased", bert, large, [335_141_888, 335_142_913, 335_143_938, 335_144_963, 335_174_458]],
-  ["roberta-base", roberta, { ...base, ...robertaFile }, [124_645_632, 124_646_401, 124_647_170, 124_647_939, 124_697_433]],
-  ["roberta-large", roberta, { ...large, ...robertaFile }, [355_359_744, 355_360_769, 355_361_794, 355_362_819, 355_412_057]],
+  [
+    "roberta-base",
+    roberta,
+    { ...base, ...robertaFile },
+    [124_645_632, 124_646_401, 124_647_170, 124_647_939, 124_697_433],
+  ],
+  [
+    "roberta-large",
+    roberta,
+    { ...large, ...robertaFile },
+    [355_359_744, 355_360_769, 355_361_794, 355_362_819, 355_412_057],
+  ],
 ];
 
 describe("parameter counts from shapes alone", () => {
@@ -37,7 +55,9 @@ describe("parameter counts from shapes alone", () => {
   it("a rank-8 pair of matrices on the default targets, and the head", () => {
     const rank8 = (architecture: Architecture, json: object): number => {
       const sites = architecture.sites(architecture.parseConfig(json), classes(2));
-      const targets = sites.filter(({ path }) => architecture.defaultTargets.some((target) => path.endsWith(`.${target}`)));
+      const targets = sites.filter(({ path }) =>
+        architecture.defaultTargets.some((target) => path.endsWith(`.${target}`)),
+      );
       return targets.reduce((sum, site) => sum + 8 * (site.inFeatures + site.outFeatures), 0);
     };
     expect(rank8(bert, base)).toBe(294_912);
@@ -52,7 +72,11 @@ describe("parameter counts from shapes alone", () => {
 describe("sites", () => {
   it("name role and block of every linear layer", () => {
     const sites = bert.sites(bert.parseConfig(bertEnc), classes(3));
-    expect(sites.filter(({ block }) => block === 1).map(({ path, role }) => [path.replace("bert.encoder.layer.1.", ""), role])).toEqual([
+    expect(
+      sites
+        .filter(({ block }) => block === 1)
+        .map(({ path, role }) => [path.replace("bert.encoder.layer.1.", ""), role]),
+    ).toEqual([
       ["attention.self.query", "query"],
       ["attention.self.key", "key"],
       ["attention.self.value", "value"],
@@ -73,7 +97,8 @@ describe("sites", () => {
         const config = architecture.parseConfig(bertEnc);
         const shapes = new Map(architecture.parameters(config, head).map((spec) => [spec.name, spec.shape]));
         for (const site of architecture.sites(config, head)) {
-          const expected = site.layout === "out_in" ? [site.outFeatures, site.inFeatures] : [site.inFeatures, site.outFeatures];
+          const expected =
+            site.layout === "out_in" ? [site.outFeatures, site.inFeatures] : [site.inFeatures, site.outFeatures];
           expect(shapes.get(site.weight), site.path).toEqual(expected);
           if (site.bias !== null) expect(shapes.get(site.bias), site.path).toEqual([site.outFeatures]);
         }
@@ -98,7 +123,11 @@ describe("dropout sites", () => {
   ] as const)("%s: embeddings, probabilities, both block outputs, classifier", (_name, json, input, classifier) => {
     const model = fromConfig({ ...json, ...rates }, { labels: ["a", "b"] });
     const seen: number[] = [];
-    const f = { ...plainForward(asTensors(model), model.sites), training: true, dropout: <T extends tf.Tensor>(x: T, rate: number): T => (seen.push(rate), x) };
+    const f = {
+      ...plainForward(asTensors(model), model.sites),
+      training: true,
+      dropout: <T extends tf.Tensor>(x: T, rate: number): T => (seen.push(rate), x),
+    };
     model.forward(f, input());
     expect(seen).toEqual([0.1, ...block, ...block, ...classifier]);
   });
@@ -106,8 +135,18 @@ describe("dropout sites", () => {
 
 describe("config.json", () => {
   it("takes the class's defaults for what is absent or null", () => {
-    expect(roberta.parseConfig({ pad_token_id: null, unheard_of: 1 })).toMatchObject({ vocabSize: 50265, padTokenId: 1, layerNormEps: 1e-12, classifierDropout: null });
-    expect(bert.parseConfig({})).toMatchObject({ vocabSize: 30522, padTokenId: 0, hiddenSize: 768, maxPositionEmbeddings: 512 });
+    expect(roberta.parseConfig({ pad_token_id: null, unheard_of: 1 })).toMatchObject({
+      vocabSize: 50265,
+      padTokenId: 1,
+      layerNormEps: 1e-12,
+      classifierDropout: null,
+    });
+    expect(bert.parseConfig({})).toMatchObject({
+      vocabSize: 30522,
+      padTokenId: 0,
+      hiddenSize: 768,
+      maxPositionEmbeddings: 512,
+    });
   });
 
   it.each([

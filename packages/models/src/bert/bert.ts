@@ -22,7 +22,11 @@ const pooler = poolerModule("bert.");
 const classification: HeadModule = {
   parameters: (config, head) => [
     ...pooler.parameters(config, head),
-    ...linearParameters("classifier", { inFeatures: config.hiddenSize, outFeatures: outputSize(head), std: config.initializerRange }),
+    ...linearParameters("classifier", {
+      inFeatures: config.hiddenSize,
+      outFeatures: outputSize(head),
+      std: config.initializerRange,
+    }),
   ],
   sites: (config, head) => [
     ...pooler.sites(config, head),
@@ -45,10 +49,17 @@ const maskedLM: HeadModule = {
     { name: "cls.predictions.bias", shape: [vocabSize], init: { kind: "zeros" } },
     ...linearParameters(`${transform}.dense`, { inFeatures: hiddenSize, outFeatures: hiddenSize, std }),
     ...normParameters(`${transform}.LayerNorm`, hiddenSize),
-    { name: `${decoder}.weight`, shape: [vocabSize, hiddenSize], init: { kind: "normal", std }, ...(tieWordEmbeddings ? { tiedTo: words } : {}) },
+    {
+      name: `${decoder}.weight`,
+      shape: [vocabSize, hiddenSize],
+      init: { kind: "normal", std },
+      ...(tieWordEmbeddings ? { tiedTo: words } : {}),
+    },
     { name: `${decoder}.bias`, shape: [vocabSize], init: { kind: "zeros" }, tiedTo: "cls.predictions.bias" },
   ],
-  sites: ({ hiddenSize }) => [linearSite(`${transform}.dense`, { role: "lmHead", inFeatures: hiddenSize, outFeatures: hiddenSize })],
+  sites: ({ hiddenSize }) => [
+    linearSite(`${transform}.dense`, { role: "lmHead", inFeatures: hiddenSize, outFeatures: hiddenSize }),
+  ],
   trained: [],
   logits: (f, config, _head, batch) => {
     const rows = trunk(f, batch, { family, config, path: "bert.", select: maskedRows(batch) });

@@ -36,7 +36,10 @@ export const activationNames: readonly string[] = Object.keys(activations);
 export function activation(name: string): Activation {
   const found = Object.hasOwn(activations, name) ? activations[name] : undefined;
   if (found === undefined) {
-    throw new PeftError("CONFIG_INVALID", `hidden_act is "${name}"; expected one of ${activationNames.join(", ")}. Check config.json.`);
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `hidden_act is "${name}"; expected one of ${activationNames.join(", ")}. Check config.json.`,
+    );
   }
   return found;
 }

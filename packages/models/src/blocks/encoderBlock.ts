@@ -47,11 +47,21 @@ export const postNormBlock: EncoderBlock = (f, path, { x, bias, select }, spec) 
 export const preNormBlock: EncoderBlock = (f, path, { x, bias, select }, spec) => {
   const normed = norm(f, `${path}.attention.LayerNorm`, x, spec.epsilon);
   const middle = attend(f, path, { x, normed, bias, select }, spec);
-  return feedForward(f, path, { x: middle, normed: norm(f, `${path}.intermediate.LayerNorm`, middle, spec.epsilon) }, spec);
+  return feedForward(
+    f,
+    path,
+    { x: middle, normed: norm(f, `${path}.intermediate.LayerNorm`, middle, spec.epsilon) },
+    spec,
+  );
 };
 
 /** x + drop(O(Attn(normed))) for the selected rows: keys and values are those of all rows. */
-function attend(f: Forward, path: string, input: BlockInput & { readonly normed: tf.Tensor2D }, spec: EncoderBlockSpec): tf.Tensor2D {
+function attend(
+  f: Forward,
+  path: string,
+  input: BlockInput & { readonly normed: tf.Tensor2D },
+  spec: EncoderBlockSpec,
+): tf.Tensor2D {
   const { x, normed, bias, select } = input;
   const { batch, length, heads } = spec;
   const first = select.kind === "first";
@@ -75,7 +85,11 @@ function feedForward(
 }
 
 /** x [B·T, H] → the selected rows. */
-export function selectRows(x: tf.Tensor2D, select: RowSelection, spec: { readonly batch: number; readonly length: number }): tf.Tensor2D {
+export function selectRows(
+  x: tf.Tensor2D,
+  select: RowSelection,
+  spec: { readonly batch: number; readonly length: number },
+): tf.Tensor2D {
   if (select.kind === "all") return x;
   if (select.kind === "rows") return tf.gather(x, select.indices);
   const { batch, length } = spec;

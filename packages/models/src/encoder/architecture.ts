@@ -29,8 +29,14 @@ export function encoderArchitecture(family: EncoderFamily, heads: EncoderHeads):
     basePrefix: family.basePrefix,
     defaultTargets: ["query", "value"],
     parseConfig: (json) => parseEncoderConfig(json, family.defaults),
-    parameters: (config, head) => [...trunkParameters(family, config, head), ...headModule(family, heads, head).parameters(config, head)],
-    sites: (config, head) => [...trunkSites(family, config, head), ...headModule(family, heads, head).sites(config, head)],
+    parameters: (config, head) => [
+      ...trunkParameters(family, config, head),
+      ...headModule(family, heads, head).parameters(config, head),
+    ],
+    sites: (config, head) => [
+      ...trunkSites(family, config, head),
+      ...headModule(family, heads, head).sites(config, head),
+    ],
     headModules: (_config, head) => headModule(family, heads, head).trained,
     forward: (f, config, head, batch) => {
       if (head.kind === "none") return bareOutputs(f, batch, family, config);
@@ -48,7 +54,11 @@ function headModule(family: EncoderFamily, heads: EncoderHeads, head: Head): Hea
 function bareOutputs(f: Forward, batch: Batch, family: EncoderFamily, config: EncoderConfig): Batch {
   const [rows, length] = (batch["input_ids"] as tf.Tensor2D).shape;
   const { hiddenSize } = config;
-  const states = tf.reshape(trunk(f, batch, { family, config, path: "", select: { kind: "all" } }), [rows, length, hiddenSize]);
+  const states = tf.reshape(trunk(f, batch, { family, config, path: "", select: { kind: "all" } }), [
+    rows,
+    length,
+    hiddenSize,
+  ]);
   const first = tf.reshape(tf.slice(states, [0, 0, 0], [rows, 1, hiddenSize]), [rows, hiddenSize]) as tf.Tensor2D;
   return { last_hidden_state: states, pooler_output: pool(f, "", first) };
 }
@@ -57,8 +67,14 @@ function bareOutputs(f: Forward, batch: Batch, family: EncoderFamily, config: En
 export function poolerModule(path: string): Pick<HeadModule, "parameters" | "sites" | "trained"> & HeadModule {
   return {
     parameters: ({ hiddenSize, initializerRange }) =>
-      linearParameters(`${path}pooler.dense`, { inFeatures: hiddenSize, outFeatures: hiddenSize, std: initializerRange }),
-    sites: ({ hiddenSize }) => [linearSite(`${path}pooler.dense`, { role: "pooler", inFeatures: hiddenSize, outFeatures: hiddenSize })],
+      linearParameters(`${path}pooler.dense`, {
+        inFeatures: hiddenSize,
+        outFeatures: hiddenSize,
+        std: initializerRange,
+      }),
+    sites: ({ hiddenSize }) => [
+      linearSite(`${path}pooler.dense`, { role: "pooler", inFeatures: hiddenSize, outFeatures: hiddenSize }),
+    ],
     trained: [],
     logits: () => {
       throw new Error("The bare model has no logits.");

@@ -59,7 +59,10 @@ function wireSchema(defaults: EncoderDefaults) {
 export function parseEncoderConfig(json: unknown, defaults: EncoderDefaults): EncoderConfig {
   const parsed = wireSchema(defaults).safeParse(withoutNulls(json));
   if (!parsed.success) {
-    throw new PeftError("CONFIG_INVALID", `config.json cannot be used:\n${z.prettifyError(parsed.error)}\nCorrect the file, or use another model.`);
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `config.json cannot be used:\n${z.prettifyError(parsed.error)}\nCorrect the file, or use another model.`,
+    );
   }
   const wire = parsed.data;
   if (wire.hidden_size % wire.num_attention_heads !== 0) {
@@ -69,7 +72,10 @@ export function parseEncoderConfig(json: unknown, defaults: EncoderDefaults): En
     );
   }
   if (wire.pad_token_id >= wire.vocab_size) {
-    throw new PeftError("CONFIG_INVALID", `pad_token_id ${wire.pad_token_id} is outside the vocabulary of ${wire.vocab_size}. Correct config.json.`);
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `pad_token_id ${wire.pad_token_id} is outside the vocabulary of ${wire.vocab_size}. Correct config.json.`,
+    );
   }
   activation(wire.hidden_act);
   return {

@@ -24,7 +24,10 @@ export function maskedRows(batch: Named<tf.Tensor>): RowSelection {
 /** LN(act(W·x + b))·Eᵀ + c. x [n, H], E [V, H] → logits [n, V], or [B, T, V] when every position is predicted. */
 export function maskedLogits(f: Forward, x: tf.Tensor2D, batch: Named<tf.Tensor>, spec: MaskedHeadSpec): tf.Tensor {
   const transformed = norm(f, spec.norm, activation(spec.activation)(f.linear(spec.dense, x)), spec.epsilon);
-  const logits = tf.add(tf.matMul(transformed as tf.Tensor2D, f.parameter(spec.weight) as tf.Tensor2D, false, true), f.parameter(spec.bias));
+  const logits = tf.add(
+    tf.matMul(transformed as tf.Tensor2D, f.parameter(spec.weight) as tf.Tensor2D, false, true),
+    f.parameter(spec.bias),
+  );
   if (batch["masked_positions"] !== undefined) return logits;
   const [rows, length] = (batch["input_ids"] as tf.Tensor2D).shape;
   return tf.reshape(logits, [rows, length, logits.shape[1] as number]);

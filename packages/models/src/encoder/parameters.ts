@@ -2,7 +2,10 @@ import type { Head, LayerSite, ParameterSpec, SiteRole } from "@peftjs/core";
 import type { EncoderConfig } from "./config.ts";
 import { trunkPath, type EncoderFamily } from "./family.ts";
 
-export function linearParameters(path: string, { inFeatures, outFeatures, std }: { inFeatures: number; outFeatures: number; std: number }): ParameterSpec[] {
+export function linearParameters(
+  path: string,
+  { inFeatures, outFeatures, std }: { inFeatures: number; outFeatures: number; std: number },
+): ParameterSpec[] {
   return [
     { name: `${path}.weight`, shape: [outFeatures, inFeatures], init: { kind: "normal", std } },
     { name: `${path}.bias`, shape: [outFeatures], init: { kind: "zeros" } },
@@ -18,9 +21,24 @@ export function normParameters(path: string, size: number): ParameterSpec[] {
 
 export function linearSite(
   path: string,
-  { role, block = null, inFeatures, outFeatures }: { role: SiteRole; block?: number | null; inFeatures: number; outFeatures: number },
+  {
+    role,
+    block = null,
+    inFeatures,
+    outFeatures,
+  }: { role: SiteRole; block?: number | null; inFeatures: number; outFeatures: number },
 ): LayerSite {
-  return { path, kind: "linear", role, block, inFeatures, outFeatures, layout: "out_in", weight: `${path}.weight`, bias: `${path}.bias` };
+  return {
+    path,
+    kind: "linear",
+    role,
+    block,
+    inFeatures,
+    outFeatures,
+    layout: "out_in",
+    weight: `${path}.weight`,
+    bias: `${path}.bias`,
+  };
 }
 
 /** Embeddings and blocks, in the order of the Python library's state dict. */
@@ -33,7 +51,9 @@ export function trunkParameters(family: EncoderFamily, config: EncoderConfig, he
     init: zeroRow === undefined ? { kind: "normal", std } : { kind: "normal", std, zeroRow },
   });
   const positionPadding = family.positions === "afterPadding" ? config.padTokenId : undefined;
-  const blocks = Array.from({ length: config.numHiddenLayers }, (_, i) => blockParameters(family, config, `${path}encoder.layer.${i}`));
+  const blocks = Array.from({ length: config.numHiddenLayers }, (_, i) =>
+    blockParameters(family, config, `${path}encoder.layer.${i}`),
+  );
   return [
     table("word_embeddings", config.vocabSize, config.padTokenId),
     table("position_embeddings", config.maxPositionEmbeddings, positionPadding),
@@ -46,7 +66,8 @@ export function trunkParameters(family: EncoderFamily, config: EncoderConfig, he
 
 function blockParameters(family: EncoderFamily, config: EncoderConfig, path: string): ParameterSpec[] {
   const { hiddenSize: hidden, intermediateSize: inner, initializerRange: std } = config;
-  const linear = (name: string, inFeatures: number, outFeatures: number) => linearParameters(`${path}.${name}`, { inFeatures, outFeatures, std });
+  const linear = (name: string, inFeatures: number, outFeatures: number) =>
+    linearParameters(`${path}.${name}`, { inFeatures, outFeatures, std });
   const post = family.normOrder === "post";
   return [
     ...["query", "key", "value"].flatMap((name) => linear(`attention.self.${name}`, hidden, hidden)),
@@ -65,7 +86,17 @@ export function trunkSites(family: EncoderFamily, config: EncoderConfig, head: H
   const { vocabSize, hiddenSize: hidden, intermediateSize: inner } = config;
   const words = `${path}embeddings.word_embeddings`;
   const sites: LayerSite[] = [
-    { path: words, kind: "embedding", role: "embedding", block: null, inFeatures: vocabSize, outFeatures: hidden, layout: "in_out", weight: `${words}.weight`, bias: null },
+    {
+      path: words,
+      kind: "embedding",
+      role: "embedding",
+      block: null,
+      inFeatures: vocabSize,
+      outFeatures: hidden,
+      layout: "in_out",
+      weight: `${words}.weight`,
+      bias: null,
+    },
   ];
   for (let block = 0; block < config.numHiddenLayers; block++) {
     const layer = `${path}encoder.layer.${block}`;

@@ -1,7 +1,13 @@
 import { PeftError, type Forward, type Named } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { maskBias } from "../blocks/attention.ts";
-import { postNormBlock, preNormBlock, selectRows, type EncoderBlockSpec, type RowSelection } from "../blocks/encoderBlock.ts";
+import {
+  postNormBlock,
+  preNormBlock,
+  selectRows,
+  type EncoderBlockSpec,
+  type RowSelection,
+} from "../blocks/encoderBlock.ts";
 import { norm } from "../blocks/norm.ts";
 import type { EncoderConfig } from "./config.ts";
 import type { EncoderFamily } from "./family.ts";
@@ -42,15 +48,25 @@ export function trunk(f: Forward, batch: Named<tf.Tensor>, { family, config, pat
 }
 
 /** drop(LN(word[id] + type[t] + position[p])): [B·T, H]. */
-export function embed(f: Forward, batch: Named<tf.Tensor>, { family, config, path }: Omit<TrunkSpec, "select">): tf.Tensor2D {
+export function embed(
+  f: Forward,
+  batch: Named<tf.Tensor>,
+  { family, config, path }: Omit<TrunkSpec, "select">,
+): tf.Tensor2D {
   const ids = batch["input_ids"] as tf.Tensor2D;
   const [rows, length] = ids.shape;
   const words = f.embedding(`${path}embeddings.word_embeddings`, tf.reshape(ids, [rows * length])) as tf.Tensor2D;
   const types = typeRows(f, batch, { family, config, path });
   const positions = positionRows(f, batch, { family, config, path });
   // A row or a table of T rows is small: it is added to the other small one first, and once to the words.
-  const sum = types.rank === 1 && positions.rank === 3 ? addTable(words, tf.add(positions, types), rows) : addBoth(words, types, positions, rows);
-  return f.dropout(norm(f, `${path}embeddings.LayerNorm`, sum, config.layerNormEps), config.hiddenDropoutProb) as tf.Tensor2D;
+  const sum =
+    types.rank === 1 && positions.rank === 3
+      ? addTable(words, tf.add(positions, types), rows)
+      : addBoth(words, types, positions, rows);
+  return f.dropout(
+    norm(f, `${path}embeddings.LayerNorm`, sum, config.layerNormEps),
+    config.hiddenDropoutProb,
+  ) as tf.Tensor2D;
 }
 
 /** [B·T, H] from `token_type_ids`, or the row of type 0 as [H]. */
@@ -64,7 +80,11 @@ function typeRows(f: Forward, batch: Named<tf.Tensor>, { family, config, path }:
 }
 
 /** [1, T, H] when every row has the positions 0…T−1, else [B·T, H]. */
-function positionRows(f: Forward, batch: Named<tf.Tensor>, { family, config, path }: Omit<TrunkSpec, "select">): tf.Tensor {
+function positionRows(
+  f: Forward,
+  batch: Named<tf.Tensor>,
+  { family, config, path }: Omit<TrunkSpec, "select">,
+): tf.Tensor {
   const table = f.parameter(`${path}embeddings.position_embeddings.weight`) as tf.Tensor2D;
   const ids = batch["input_ids"] as tf.Tensor2D;
   const [, length] = ids.shape;
@@ -101,7 +121,10 @@ function inputShape(batch: Named<tf.Tensor>, family: EncoderFamily, config: Enco
   const [rows, length] = ids.shape as [number, number];
   const limit = config.maxPositionEmbeddings - (family.positions === "afterPadding" ? config.padTokenId + 1 : 0);
   if (length > limit) {
-    throw new PeftError("SEQUENCE_TOO_LONG", `The batch has ${length} tokens per row, but the model has positions for ${limit}. Truncate to maxLength ${limit} or less.`);
+    throw new PeftError(
+      "SEQUENCE_TOO_LONG",
+      `The batch has ${length} tokens per row, but the model has positions for ${limit}. Truncate to maxLength ${limit} or less.`,
+    );
   }
   return [rows, length];
 }

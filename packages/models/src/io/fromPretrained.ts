@@ -34,8 +34,21 @@ export async function fromPretrained(folder: string, options: FromPretrainedOpti
   const { seed = 0, ignoreMismatchedSizes = false } = options;
   const file = await openSafetensors(folder);
   try {
-    const { parameters, report } = await loadWeights(file, { architecture, specs, head, seed, ignoreMismatchedSizes, folder });
-    const model = createModel({ architecture, configJson: withHead(configJson, head), head, name: options.name ?? folder, parameters });
+    const { parameters, report } = await loadWeights(file, {
+      architecture,
+      specs,
+      head,
+      seed,
+      ignoreMismatchedSizes,
+      folder,
+    });
+    const model = createModel({
+      architecture,
+      configJson: withHead(configJson, head),
+      head,
+      name: options.name ?? folder,
+      parameters,
+    });
     return { ...model, report };
   } finally {
     await file.close();

@@ -1,4 +1,12 @@
-import { createGenerator, PeftError, type Architecture, type Head, type HostTensor, type ParameterSpec, type TensorSource } from "@peftjs/core";
+import {
+  createGenerator,
+  PeftError,
+  type Architecture,
+  type Head,
+  type HostTensor,
+  type ParameterSpec,
+  type TensorSource,
+} from "@peftjs/core";
 import { outputSize } from "../encoder/family.ts";
 import { initialise } from "../init.ts";
 import { ownParameters } from "../model.ts";
@@ -25,7 +33,10 @@ export interface LoadContext {
 }
 
 /** Reads every parameter from the file, one at a time; what the head lacks is drawn fresh in the order of the parameters. */
-export async function loadWeights(file: TensorSource, context: LoadContext): Promise<{ parameters: Map<string, HostTensor>; report: LoadReport }> {
+export async function loadWeights(
+  file: TensorSource,
+  context: LoadContext,
+): Promise<{ parameters: Map<string, HostTensor>; report: LoadReport }> {
   const { names, unexpected } = resolveNames(file.names, context);
   const own = ownParameters(context.specs);
   checkComplete(own, names, context);
@@ -44,7 +55,10 @@ export async function loadWeights(file: TensorSource, context: LoadContext): Pro
 }
 
 /** Model name → file name. A tied tensor stands in for the parameter it shares memory with when that one is absent. */
-function resolveNames(fileNames: readonly string[], { architecture, specs }: LoadContext): { names: Map<string, string>; unexpected: string[] } {
+function resolveNames(
+  fileNames: readonly string[],
+  { architecture, specs }: LoadContext,
+): { names: Map<string, string>; unexpected: string[] } {
   const known = { names: new Set(specs.map((spec) => spec.name)), basePrefix: architecture.basePrefix };
   const names = new Map<string, string>();
   const unexpected: string[] = [];
@@ -60,7 +74,11 @@ function resolveNames(fileNames: readonly string[], { architecture, specs }: Loa
   return { names, unexpected };
 }
 
-function checkComplete(own: readonly ParameterSpec[], names: ReadonlyMap<string, string>, { head, architecture, folder }: LoadContext): void {
+function checkComplete(
+  own: readonly ParameterSpec[],
+  names: ReadonlyMap<string, string>,
+  { head, architecture, folder }: LoadContext,
+): void {
   const absent = own.filter((spec) => !names.has(spec.name) && !belongsToHead(spec, head, architecture.basePrefix));
   if (absent.length === 0) return;
   const listed = absent.slice(0, 5).map((spec) => spec.name);
@@ -72,12 +90,21 @@ function checkComplete(own: readonly ParameterSpec[], names: ReadonlyMap<string,
 }
 
 /** Throws unless the shapes agree or differing ones are to be ignored. */
-function hasShape(file: TensorSource, fileName: string, spec: ParameterSpec, { head, architecture, ignoreMismatchedSizes, folder }: LoadContext): boolean {
+function hasShape(
+  file: TensorSource,
+  fileName: string,
+  spec: ParameterSpec,
+  { head, architecture, ignoreMismatchedSizes, folder }: LoadContext,
+): boolean {
   const { shape } = file.info(fileName);
   if (shape.join() === spec.shape.join()) return true;
   if (ignoreMismatchedSizes) return false;
   const [outputs, asked] = [shape[0] ?? 1, outputSize(head)];
-  if (belongsToHead(spec, head, architecture.basePrefix) && spec.shape[0] === asked && shape.slice(1).join() === spec.shape.slice(1).join()) {
+  if (
+    belongsToHead(spec, head, architecture.basePrefix) &&
+    spec.shape[0] === asked &&
+    shape.slice(1).join() === spec.shape.slice(1).join()
+  ) {
     throw new PeftError(
       "LABEL_COUNT_MISMATCH",
       `The classifier in ${folder} has ${outputs} outputs, but the task has ${asked === 1 ? "one" : asked}${head.kind === "sequenceClassification" ? ` (${head.labels.slice(0, 8).join(", ")}${asked > 8 ? ", …" : ""})` : ""}. ` +
@@ -93,6 +120,8 @@ function hasShape(file: TensorSource, fileName: string, spec: ParameterSpec, { h
 async function readFloat(file: TensorSource, fileName: string, spec: ParameterSpec): Promise<HostTensor> {
   const tensor = await file.tensor(fileName);
   if (tensor.dtype === "float32") return tensor;
-  throw new PeftError("DTYPE_UNSUPPORTED", `${fileName} is stored as ${tensor.dtype}; the parameter ${spec.name} needs a floating-point type.`);
+  throw new PeftError(
+    "DTYPE_UNSUPPORTED",
+    `${fileName} is stored as ${tensor.dtype}; the parameter ${spec.name} needs a floating-point type.`,
+  );
 }
-

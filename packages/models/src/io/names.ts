@@ -14,7 +14,9 @@ export interface NameContext {
  * prefix, and a bare model reads files that have it.
  */
 export function modelName(fileName: string, { names, basePrefix }: NameContext): string | null {
-  const renamed = fileName.replace(/LayerNorm\.gamma$/u, "LayerNorm.weight").replace(/LayerNorm\.beta$/u, "LayerNorm.bias");
+  const renamed = fileName
+    .replace(/LayerNorm\.gamma$/u, "LayerNorm.weight")
+    .replace(/LayerNorm\.beta$/u, "LayerNorm.bias");
   const prefix = `${basePrefix}.`;
   const candidates = [renamed, prefix + renamed, ...(renamed.startsWith(prefix) ? [renamed.slice(prefix.length)] : [])];
   return candidates.find((name) => names.has(name)) ?? null;

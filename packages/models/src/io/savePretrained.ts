@@ -1,5 +1,12 @@
 import { join } from "node:path";
-import { writeFolderAtomic, writeFileAtomic, writeSafetensors, type BaseModel, type Head, type HostTensor } from "@peftjs/core";
+import {
+  writeFolderAtomic,
+  writeFileAtomic,
+  writeSafetensors,
+  type BaseModel,
+  type Head,
+  type HostTensor,
+} from "@peftjs/core";
 import { withHead } from "../head.ts";
 
 export type SavedDType = "float32" | "float16" | "bfloat16";
@@ -15,7 +22,11 @@ const FILE_DTYPE = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const
  * Writes `config.json` and `model.safetensors` as the Python library's `save_pretrained` does; its Auto classes load the folder
  * as it is. Tied parameters are written once. The folder appears complete or not at all.
  */
-export async function savePretrained(model: BaseModel, dir: string, { dtype = "float32" }: SavePretrainedOptions = {}): Promise<void> {
+export async function savePretrained(
+  model: BaseModel,
+  dir: string,
+  { dtype = "float32" }: SavePretrainedOptions = {},
+): Promise<void> {
   await writeFolderAtomic(dir, async (temporary) => {
     await writeSafetensors(join(temporary, "model.safetensors"), ownTensors(model), { dtype: FILE_DTYPE[dtype] });
     await writeFileAtomic(join(temporary, "config.json"), `${JSON.stringify(savedConfig(model, dtype), null, 2)}\n`);
@@ -27,7 +38,10 @@ function ownTensors({ parameters }: Pick<BaseModel, "parameters">): Map<string, 
   return new Map([...parameters].filter(([, tensor]) => !seen.has(tensor) && seen.add(tensor)));
 }
 
-function savedConfig({ configJson, head, modelType, parameters }: BaseModel, dtype: SavedDType): Record<string, unknown> {
+function savedConfig(
+  { configJson, head, modelType, parameters }: BaseModel,
+  dtype: SavedDType,
+): Record<string, unknown> {
   // `dtype` is the newer name of `torch_dtype`; the older one is understood by all versions.
   const { dtype: _newer, ...rest } = withHead(configJson, head);
   const config = { ...rest, architectures: [className(modelType, head)], model_type: modelType, torch_dtype: dtype };

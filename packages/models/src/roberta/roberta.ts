@@ -50,10 +50,17 @@ function maskedHead(family: EncoderFamily): HeadModule {
       { name: "lm_head.bias", shape: [vocabSize], init: { kind: "zeros" } },
       ...linearParameters("lm_head.dense", { inFeatures: hiddenSize, outFeatures: hiddenSize, std }),
       ...normParameters("lm_head.layer_norm", hiddenSize),
-      { name: "lm_head.decoder.weight", shape: [vocabSize, hiddenSize], init: { kind: "normal", std }, ...(tieWordEmbeddings ? { tiedTo: words } : {}) },
+      {
+        name: "lm_head.decoder.weight",
+        shape: [vocabSize, hiddenSize],
+        init: { kind: "normal", std },
+        ...(tieWordEmbeddings ? { tiedTo: words } : {}),
+      },
       { name: "lm_head.decoder.bias", shape: [vocabSize], init: { kind: "zeros" }, tiedTo: "lm_head.bias" },
     ],
-    sites: ({ hiddenSize }) => [linearSite("lm_head.dense", { role: "lmHead", inFeatures: hiddenSize, outFeatures: hiddenSize })],
+    sites: ({ hiddenSize }) => [
+      linearSite("lm_head.dense", { role: "lmHead", inFeatures: hiddenSize, outFeatures: hiddenSize }),
+    ],
     trained: [],
     logits: (f, config, _head, batch) => {
       const rows = trunk(f, batch, { family, config, path, select: maskedRows(batch) });

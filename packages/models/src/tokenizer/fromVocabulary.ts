@@ -9,16 +9,30 @@ export interface VocabularyOptions {
 }
 
 function specialToken(content: string, id: number): Json {
-  return { id, content, single_word: false, lstrip: content === "<mask>", rstrip: false, normalized: false, special: true };
+  return {
+    id,
+    content,
+    single_word: false,
+    lstrip: content === "<mask>",
+    rstrip: false,
+    normalized: false,
+    special: true,
+  };
 }
 
 function addedTokens(vocabulary: Readonly<Record<string, number>>, special: readonly string[]): Json[] {
-  const present = special.filter((token) => Object.hasOwn(vocabulary, token)).map((token) => specialToken(token, vocabulary[token] as number));
+  const present = special
+    .filter((token) => Object.hasOwn(vocabulary, token))
+    .map((token) => specialToken(token, vocabulary[token] as number));
   return present.sort((a, b) => (a["id"] as number) - (b["id"] as number));
 }
 
 /** WordPiece with BERT's cleaning and splitting. `lines`: vocab.txt, the line number is the id. */
-export function wordPieceTokenizer(lines: readonly string[], special: readonly string[], options: VocabularyOptions): Json {
+export function wordPieceTokenizer(
+  lines: readonly string[],
+  special: readonly string[],
+  options: VocabularyOptions,
+): Json {
   const vocabulary = Object.fromEntries(lines.map((token, id) => [token, id]));
   return {
     version: "1.0",
@@ -35,12 +49,22 @@ export function wordPieceTokenizer(lines: readonly string[], special: readonly s
     pre_tokenizer: { type: "BertPreTokenizer" },
     post_processor: processor("BertProcessing", vocabulary, ["[CLS]", "[SEP]"]),
     decoder: { type: "WordPiece", prefix: "##", cleanup: true },
-    model: { type: "WordPiece", unk_token: "[UNK]", continuing_subword_prefix: "##", max_input_chars_per_word: 100, vocab: vocabulary },
+    model: {
+      type: "WordPiece",
+      unk_token: "[UNK]",
+      continuing_subword_prefix: "##",
+      max_input_chars_per_word: 100,
+      vocab: vocabulary,
+    },
   };
 }
 
 /** Byte-level BPE. `merges`: merges.txt line by line; a first line that starts with #version is skipped. */
-export function byteLevelTokenizer(vocabulary: Readonly<Record<string, number>>, merges: readonly string[], special: readonly string[]): Json {
+export function byteLevelTokenizer(
+  vocabulary: Readonly<Record<string, number>>,
+  merges: readonly string[],
+  special: readonly string[],
+): Json {
   const rules = merges.filter((line, i) => line !== "" && !(i === 0 && line.startsWith("#version")));
   return {
     version: "1.0",
@@ -66,7 +90,11 @@ export function byteLevelTokenizer(vocabulary: Readonly<Record<string, number>>,
 }
 
 /** A post-processor with the two special tokens, or none when the vocabulary lacks them. */
-function processor(type: "BertProcessing" | "RobertaProcessing", vocabulary: Readonly<Record<string, number>>, [cls, sep]: readonly [string, string]): Json | null {
+function processor(
+  type: "BertProcessing" | "RobertaProcessing",
+  vocabulary: Readonly<Record<string, number>>,
+  [cls, sep]: readonly [string, string],
+): Json | null {
   const [clsId, sepId] = [vocabulary[cls], vocabulary[sep]];
   if (clsId === undefined || sepId === undefined) return null;
   const base = { type, sep: [sep, sepId], cls: [cls, clsId] };

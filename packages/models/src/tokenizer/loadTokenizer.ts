@@ -12,7 +12,8 @@ type Json = Readonly<Record<string, unknown>>;
  * @throws PeftError `TOKENIZER_MISSING`, `TOKENIZER_INVALID`, `JSON_INVALID`, `FILE_NOT_FOUND`.
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  if (!(await exists(folder))) throw new PeftError("FILE_NOT_FOUND", `${folder} does not exist. Give the path of a model folder.`);
+  if (!(await exists(folder)))
+    throw new PeftError("FILE_NOT_FOUND", `${folder} does not exist. Give the path of a model folder.`);
   const [own, map, modelConfig] = await Promise.all(
     ["tokenizer_config.json", "special_tokens_map.json", "config.json"].map((name) => optionalJson(join(folder, name))),
   );
@@ -27,7 +28,13 @@ export async function saveTokenizer({ files }: Tokenizer, dir: string): Promise<
   await writeFileAtomic(join(dir, "tokenizer_config.json"), `${JSON.stringify(files.config, null, 2)}\n`);
 }
 
-const BERT_ROLES = { cls_token: "[CLS]", sep_token: "[SEP]", mask_token: "[MASK]", pad_token: "[PAD]", unk_token: "[UNK]" };
+const BERT_ROLES = {
+  cls_token: "[CLS]",
+  sep_token: "[SEP]",
+  mask_token: "[MASK]",
+  pad_token: "[PAD]",
+  unk_token: "[UNK]",
+};
 const ROBERTA_ROLES = {
   ...{ bos_token: "<s>", eos_token: "</s>", cls_token: "<s>", sep_token: "</s>" },
   ...{ mask_token: "<mask>", pad_token: "<pad>", unk_token: "<unk>" },

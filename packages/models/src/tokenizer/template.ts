@@ -44,7 +44,10 @@ export function templateOf(postProcessor: unknown): Template | null {
     case "RobertaProcessing":
       return robertaTemplate(idOf(json, "cls"), idOf(json, "sep"));
     case "Sequence":
-      return ((json["processors"] as unknown[] | undefined) ?? []).map(templateOf).find((template) => template !== null) ?? null;
+      return (
+        ((json["processors"] as unknown[] | undefined) ?? []).map(templateOf).find((template) => template !== null) ??
+        null
+      );
     default:
       return null;
   }
@@ -56,7 +59,8 @@ function pieces(json: Json, key: "single" | "pair"): TemplatePiece[] {
   if (!Array.isArray(list)) throw invalid(`its ${key} template is missing`);
   return (list as Json[]).map((piece) => {
     const sequence = piece["Sequence"] as { id?: string; type_id?: number } | undefined;
-    if (sequence?.id === "A" || sequence?.id === "B") return { kind: "text", text: sequence.id, type: sequence.type_id ?? 0 };
+    if (sequence?.id === "A" || sequence?.id === "B")
+      return { kind: "text", text: sequence.id, type: sequence.type_id ?? 0 };
     const token = piece["SpecialToken"] as { id?: string; type_id?: number } | undefined;
     const ids = token?.id === undefined ? undefined : special[token.id]?.ids;
     if (ids === undefined) throw invalid(`its ${key} template has the piece ${JSON.stringify(piece)}`);
@@ -72,5 +76,8 @@ function idOf(json: Json, key: "cls" | "sep"): number {
 }
 
 function invalid(what: string): PeftError {
-  return new PeftError("TOKENIZER_INVALID", `tokenizer.json's post_processor cannot be used: ${what}. Save the tokenizer again.`);
+  return new PeftError(
+    "TOKENIZER_INVALID",
+    `tokenizer.json's post_processor cannot be used: ${what}. Save the tokenizer again.`,
+  );
 }

@@ -19,7 +19,9 @@ interface Example {
 }
 
 const fixtures = fileURLToPath(new URL("../../../../fixtures/models/tokenizers/", import.meta.url));
-const { encodings } = JSON.parse(readFileSync(join(fixtures, "encodings.json"), "utf8")) as { encodings: Record<string, Example[]> };
+const { encodings } = JSON.parse(readFileSync(join(fixtures, "encodings.json"), "utf8")) as {
+  encodings: Record<string, Example[]>;
+};
 /** The published tokenizer, where it lies beside the checkout. */
 const published = fileURLToPath(new URL("../../../../../shared/data/tokenizers/bert-base-uncased/", import.meta.url));
 
@@ -30,13 +32,18 @@ afterEach(() => rm(dir, { recursive: true }));
 function expectSame(tokenizer: Tokenizer, examples: readonly Example[]): void {
   expect(examples.length).toBeGreaterThanOrEqual(40);
   for (const { text, pair, maxLength, truncation, ids, types } of examples) {
-    const options: EncodeOptions = { truncation: truncation ?? "none", ...(maxLength === undefined ? {} : { maxLength }) };
+    const options: EncodeOptions = {
+      truncation: truncation ?? "none",
+      ...(maxLength === undefined ? {} : { maxLength }),
+    };
     expect(tokenizer.encode(text, pair, options), JSON.stringify([text, pair])).toEqual({ ids, typeIds: types });
   }
 }
 
 describe("tokenizers equal the Rust library", () => {
-  it.each(["bert", "roberta"])("%s: tokenizer.json", async (name) => expectSame(await loadTokenizer(join(fixtures, name)), encodings[name] ?? []));
+  it.each(["bert", "roberta"])("%s: tokenizer.json", async (name) =>
+    expectSame(await loadTokenizer(join(fixtures, name)), encodings[name] ?? []),
+  );
 
   it.each([
     ["bert", ["vocab.txt"]],
@@ -45,7 +52,10 @@ describe("tokenizers equal the Rust library", () => {
     for (const file of files) await copyFile(join(fixtures, name, file), join(dir, file));
     const [raw, full] = [await loadTokenizer(dir), await loadTokenizer(join(fixtures, name))];
     // Without a template the raw RoBERTa mask token also takes the space in front of it, as the published one does.
-    expectSame(raw, (encodings[name] ?? []).filter(({ text }) => !(name === "roberta" && text.includes("<mask>"))));
+    expectSame(
+      raw,
+      (encodings[name] ?? []).filter(({ text }) => !(name === "roberta" && text.includes("<mask>"))),
+    );
     expect(raw.padTokenId).toBe(full.padTokenId);
     expect(raw.specialTokens).toEqual(full.specialTokens);
   });
@@ -55,20 +65,29 @@ describe("tokenizers equal the Rust library", () => {
     expectSame(await loadTokenizer(dir), encodings[name] ?? []);
   });
 
-  it.skipIf(!existsSync(published))("bert-base-uncased", async () => expectSame(await loadTokenizer(published), encodings["bert-base-uncased"] ?? []));
+  it.skipIf(!existsSync(published))("bert-base-uncased", async () =>
+    expectSame(await loadTokenizer(published), encodings["bert-base-uncased"] ?? []),
+  );
 });
 
 describe("encode", () => {
   it("keeps both texts where tokenizer.json has no template", () => {
-    const json = JSON.parse(readFileSync(join(fixtures, "roberta", "tokenizer.json"), "utf8")) as Record<string, unknown>;
+    const json = JSON.parse(readFileSync(join(fixtures, "roberta", "tokenizer.json"), "utf8")) as Record<
+      string,
+      unknown
+    >;
     const tokenizer = createTokenizer({ tokenizer: { ...json, post_processor: { type: "ByteLevel" } } });
     const [a, b] = [tokenizer.encode("the fox").ids, tokenizer.encode("dog").ids];
     expect(tokenizer.encode("the fox", "dog")).toEqual({ ids: [...a, ...b], typeIds: [...a, ...b].map(() => 0) });
   });
 
   it("never exceeds what the model has positions for", async () => {
-    for (const file of ["tokenizer.json", "tokenizer_config.json"]) await copyFile(join(fixtures, "roberta", file), join(dir, file));
-    await writeFile(join(dir, "config.json"), JSON.stringify({ model_type: "roberta", max_position_embeddings: 22, pad_token_id: 1 }));
+    for (const file of ["tokenizer.json", "tokenizer_config.json"])
+      await copyFile(join(fixtures, "roberta", file), join(dir, file));
+    await writeFile(
+      join(dir, "config.json"),
+      JSON.stringify({ model_type: "roberta", max_position_embeddings: 22, pad_token_id: 1 }),
+    );
     const tokenizer = await loadTokenizer(dir);
     expect(tokenizer.maxLength).toBe(20);
     const { ids } = tokenizer.encode("the quick brown fox ".repeat(20), null, { maxLength: 500 });
@@ -82,7 +101,9 @@ describe("encode", () => {
     expect(tokenizer.decode(ids)).toBe("the quick brown fox");
     expect(tokenizer.decode(ids, { skipSpecialTokens: false })).toBe("[CLS] the quick brown fox [SEP]");
     expect(tokenizer.decode([])).toBe("");
-    expect(tokenizer.encode("the fox", null, { addSpecialTokens: false }).ids).toEqual(tokenizer.encode("the fox").ids.slice(1, -1));
+    expect(tokenizer.encode("the fox", null, { addSpecialTokens: false }).ids).toEqual(
+      tokenizer.encode("the fox").ids.slice(1, -1),
+    );
     expect([tokenizer.specialCount(false), tokenizer.specialCount(true)]).toEqual([2, 3]);
   });
 });
@@ -114,7 +135,8 @@ describe("truncation", () => {
 });
 
 describe("what is missing is named", () => {
-  const codeOf = async (work: Promise<unknown>): Promise<string> => ((await work.catch((error: unknown) => error)) as PeftError).code;
+  const codeOf = async (work: Promise<unknown>): Promise<string> =>
+    ((await work.catch((error: unknown) => error)) as PeftError).code;
 
   it("no folder, no tokenizer, broken files", async () => {
     expect(await codeOf(loadTokenizer(join(dir, "nowhere")))).toBe("FILE_NOT_FOUND");

@@ -68,7 +68,8 @@ export function createTokenizer({ tokenizer, config = {}, modelConfig = {} }: To
   const special = specialIds(backend, config);
   const maxLength = lengthLimit(config, modelConfig);
   const fromLeft = config["truncation_side"] === "left";
-  const idsOf = (text: string): number[] => (text === "" ? [] : backend.encode(text, { add_special_tokens: false }).ids);
+  const idsOf = (text: string): number[] =>
+    text === "" ? [] : backend.encode(text, { add_special_tokens: false }).ids;
   return {
     maxLength,
     padTokenId: padId(backend, { tokenizer, config, modelConfig }),
@@ -79,9 +80,16 @@ export function createTokenizer({ tokenizer, config = {}, modelConfig = {} }: To
     tokenId: (token) => backend.token_to_id(token) ?? null,
     specialCount: (pair) => countSpecial(pair ? template.pair : template.single),
     decode: (ids, { skipSpecialTokens = true } = {}) =>
-      ids.length === 0 ? "" : backend.decode([...ids], { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false }),
+      ids.length === 0
+        ? ""
+        : backend.decode([...ids], { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false }),
     encode: (text, pair = null, options = {}) => {
-      const pieces = options.addSpecialTokens === false ? withoutSpecial(template, pair !== null) : pair === null ? template.single : template.pair;
+      const pieces =
+        options.addSpecialTokens === false
+          ? withoutSpecial(template, pair !== null)
+          : pair === null
+            ? template.single
+            : template.pair;
       const [a, b] = [idsOf(text), pair === null ? [] : idsOf(pair)];
       const budget = Math.min(options.maxLength ?? maxLength, maxLength) - countSpecial(pieces);
       const [n1, n2] = keptLengths([a.length, b.length], budget, options.truncation ?? "longest_first");
@@ -95,7 +103,11 @@ function openBackend(tokenizer: Json, config: Json): Backend {
   try {
     return new Backend(tokenizer, config);
   } catch (cause) {
-    throw new PeftError("TOKENIZER_INVALID", `tokenizer.json cannot be used: ${(cause as Error).message}. Save the tokenizer again with the Python library.`, { cause });
+    throw new PeftError(
+      "TOKENIZER_INVALID",
+      `tokenizer.json cannot be used: ${(cause as Error).message}. Save the tokenizer again with the Python library.`,
+      { cause },
+    );
   }
 }
 
@@ -132,20 +144,32 @@ function specialIds(backend: Backend, config: Json): SpecialTokenIds {
     const token = tokenText(config[`${role}_token`]);
     return token === null ? null : (backend.token_to_id(token) ?? null);
   };
-  return { cls: idOf("cls"), sep: idOf("sep"), mask: idOf("mask"), unk: idOf("unk"), bos: idOf("bos"), eos: idOf("eos") };
+  return {
+    cls: idOf("cls"),
+    sep: idOf("sep"),
+    mask: idOf("mask"),
+    unk: idOf("unk"),
+    bos: idOf("bos"),
+    eos: idOf("eos"),
+  };
 }
 
 /** The padding token of the config, else tokenizer.json's, the usual names', the model's, or the end-of-text token. */
 function padId(backend: Backend, { tokenizer, config = {}, modelConfig = {} }: TokenizerParts): number {
   const padding = (tokenizer["padding"] ?? {}) as Json;
   const names = [config["pad_token"], padding["pad_token"], "[PAD]", "<pad>"].map(tokenText);
-  const named = names.map((name) => (name === null ? undefined : backend.token_to_id(name))).find((id) => id !== undefined);
+  const named = names
+    .map((name) => (name === null ? undefined : backend.token_to_id(name)))
+    .find((id) => id !== undefined);
   if (named !== undefined) return named;
   if (typeof modelConfig["pad_token_id"] === "number") return modelConfig["pad_token_id"];
   const end = tokenText(config["eos_token"]);
   const id = end === null ? undefined : backend.token_to_id(end);
   if (id !== undefined) return id;
-  throw new PeftError("TOKENIZER_INVALID", `The tokenizer has no padding token. Name one as "pad_token" in tokenizer_config.json.`);
+  throw new PeftError(
+    "TOKENIZER_INVALID",
+    `The tokenizer has no padding token. Name one as "pad_token" in tokenizer_config.json.`,
+  );
 }
 
 /** The smaller of what the tokenizer and the model allow. RoBERTa's positions start after the padding id. */

@@ -2,7 +2,10 @@ import type { BaseModel, Forward, HostTensor, LayerSite, Named } from "@peftjs/c
 import * as tf from "@tensorflow/tfjs-core";
 
 /** A bare model's view of its parameters, with no adapters and no dropout. */
-export function plainForward(parameters: Named<tf.Tensor>, sites: readonly LayerSite[]): Forward & { readonly used: Set<string> } {
+export function plainForward(
+  parameters: Named<tf.Tensor>,
+  sites: readonly LayerSite[],
+): Forward & { readonly used: Set<string> } {
   const byPath = new Map(sites.map((site) => [site.path, site]));
   const used = new Set<string>();
   const parameter = (name: string): tf.Tensor => {
@@ -54,21 +57,33 @@ export function ownNames(model: BaseModel): string[] {
 /** Adds the names of tied parameters. */
 export function withAliases<T>(model: BaseModel, own: Readonly<Record<string, T>>): Record<string, T> {
   const owner = new Map(ownNames(model).map((name) => [model.parameters.get(name), name]));
-  return Object.fromEntries([...model.parameters].map(([name, tensor]) => [name, own[owner.get(tensor) as string] as T]));
+  return Object.fromEntries(
+    [...model.parameters].map(([name, tensor]) => [name, own[owner.get(tensor) as string] as T]),
+  );
 }
 
 /** Loss and its gradient in every parameter, as tensor code. */
-export function lossAndGradientTensors(model: BaseModel, own: Named<tf.Tensor>, batch: Named<tf.Tensor>): { loss: tf.Scalar; gradients: Record<string, tf.Tensor> } {
+export function lossAndGradientTensors(
+  model: BaseModel,
+  own: Named<tf.Tensor>,
+  batch: Named<tf.Tensor>,
+): { loss: tf.Scalar; gradients: Record<string, tf.Tensor> } {
   const names = ownNames(model);
   const run = (...values: tf.Tensor[]): tf.Scalar => {
     const parameters = withAliases(model, Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor])));
     return model.loss(model.forward(plainForward(parameters, model.sites), batch), batch);
   };
   const { value, grads } = tf.valueAndGrads(run)(names.map((name) => own[name] as tf.Tensor));
-  return { loss: value as tf.Scalar, gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])) };
+  return {
+    loss: value as tf.Scalar,
+    gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])),
+  };
 }
 
-export function lossAndGradients(model: BaseModel, batch: Named<tf.Tensor>): { loss: number; gradients: Record<string, tf.Tensor> } {
+export function lossAndGradients(
+  model: BaseModel,
+  batch: Named<tf.Tensor>,
+): { loss: number; gradients: Record<string, tf.Tensor> } {
   const { loss, gradients } = lossAndGradientTensors(model, asTensors(model), batch);
   return { loss: loss.dataSync()[0] as number, gradients };
 }

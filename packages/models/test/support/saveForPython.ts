@@ -18,13 +18,20 @@ const families = [
   { config: preNormEnc, input: inputE2 },
   { config: { ...robertaEnc, model_type: "xlm-roberta" }, input: inputE2 },
 ];
-const heads: readonly HeadOptions[] = [{ labels: ["a", "b", "c"] }, { head: "regression" }, { head: "maskedLM" }, { head: "none" }];
+const heads: readonly HeadOptions[] = [
+  { labels: ["a", "b", "c"] },
+  { head: "regression" },
+  { head: "maskedLM" },
+  { head: "none" },
+];
 for (const { config, input } of families) {
   for (const [i, options] of heads.entries()) {
     for (const dtype of ["float32", "float16", "bfloat16"] as const) {
       // Larger weights than a fresh model's, so that differences show.
       const folder = join(dir, `${config.model_type}-${i}-${dtype}`);
-      await savePretrained(fromConfig({ ...config, initializer_range: 0.4 }, { ...options, seed: 1 + i }), folder, { dtype });
+      await savePretrained(fromConfig({ ...config, initializer_range: 0.4 }, { ...options, seed: 1 + i }), folder, {
+        dtype,
+      });
       const outputs = runModel(await fromPretrained(folder), input());
       const values = Object.entries(outputs).map(([name, tensor]) => [name, [...tensor.dataSync()]]);
       await writeFile(join(folder, "expected.json"), JSON.stringify(Object.fromEntries(values)));

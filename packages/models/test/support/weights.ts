@@ -33,5 +33,9 @@ export function deterministicTensor(name: string, shape: readonly number[]): Hos
 }
 
 export function deterministicWeights(specs: readonly ParameterSpec[]): Map<string, HostTensor> {
-  return new Map(specs.filter((spec) => spec.tiedTo === undefined).map((spec) => [spec.name, deterministicTensor(spec.name, spec.shape)]));
+  return new Map(
+    specs
+      .filter((spec) => spec.tiedTo === undefined)
+      .map((spec) => [spec.name, deterministicTensor(spec.name, spec.shape)]),
+  );
 }
