@@ -95,7 +95,11 @@ interface Totals {
   masked: boolean;
 }
 
-async function runEvaluation(model: TrainableModel, program: CompiledFunction, plan: EvaluationPlan): Promise<Evaluation> {
+async function runEvaluation(
+  model: TrainableModel,
+  program: CompiledFunction,
+  plan: EvaluationPlan,
+): Promise<Evaluation> {
   const frozen = model.frozen();
   const trainable = model.trainable();
   const totals: Totals = { weight: 0, loss: 0, correct: 0, logits: [], labels: [], labelType: null, masked: false };
@@ -122,7 +126,10 @@ function addBatch(totals: Totals, { batch, rows }: EvaluationBatch, results: Nam
   rows.forEach((row, i) => {
     if (row < 0) return;
     if (totals.logits[row] !== undefined) {
-      throw new PeftError("INVALID_PLAN", `The evaluation plan gives row ${row} twice. A plan names each row once and fills up with −1.`);
+      throw new PeftError(
+        "INVALID_PLAN",
+        `The evaluation plan gives row ${row} twice. A plan names each row once and fills up with −1.`,
+      );
     }
     totals.logits[row] = Float32Array.from(logits.data.subarray(i * width, (i + 1) * width));
     if (labels !== undefined) totals.labels[row] = labels.data[i];
@@ -133,11 +140,20 @@ function addBatch(totals: Totals, { batch, rows }: EvaluationBatch, results: Nam
 function summarize(totals: Totals): Evaluation {
   if (totals.masked) {
     const loss = totals.loss / totals.weight;
-    return { loss, logits: [], predictions: [], labels: null, metrics: { loss, maskedAccuracy: totals.correct / totals.weight } };
+    return {
+      loss,
+      logits: [],
+      predictions: [],
+      labels: null,
+      metrics: { loss, maskedAccuracy: totals.correct / totals.weight },
+    };
   }
   for (let row = 0; row < totals.logits.length; row++) {
     if (totals.logits[row] === undefined) {
-      throw new PeftError("INVALID_PLAN", `The evaluation plan leaves out row ${row} of ${totals.logits.length}. A plan names each row once.`);
+      throw new PeftError(
+        "INVALID_PLAN",
+        `The evaluation plan leaves out row ${row} of ${totals.logits.length}. A plan names each row once.`,
+      );
     }
   }
   const regression = totals.labelType === "float32" || totals.logits[0]?.length === 1;

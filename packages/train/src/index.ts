@@ -21,7 +21,14 @@ export type {
 export { consoleLogger } from "./log/console.ts";
 export { jsonlLogger } from "./log/jsonl.ts";
 export { accuracy, classificationMetrics, macroF1, matthews, pearson, regressionMetrics, spearman } from "./metrics.ts";
-export type { EvaluationBatch, EvaluationPlan, RunMode, TracedParameters, TrainableModel, TrainingPlan } from "./model.ts";
+export type {
+  EvaluationBatch,
+  EvaluationPlan,
+  RunMode,
+  TracedParameters,
+  TrainableModel,
+  TrainingPlan,
+} from "./model.ts";
 export { adamW } from "./optim/adamw.ts";
 export type { AdamWOptions } from "./optim/adamw.ts";
 export { sgd } from "./optim/sgd.ts";

@@ -5,15 +5,24 @@ import { accuracy, macroF1, matthews, pearson, schedule, spearman } from "./inde
 
 interface Reference {
   readonly schedules: Readonly<Record<string, number[]>>;
-  readonly metrics: { labels: number[]; predictions: number[]; x: number[]; y: number[] } & Record<"accuracy" | "macroF1" | "matthews" | "pearson" | "spearman", number>;
+  readonly metrics: { labels: number[]; predictions: number[]; x: number[]; y: number[] } & Record<
+    "accuracy" | "macroF1" | "matthews" | "pearson" | "spearman",
+    number
+  >;
 }
-const reference = JSON.parse(readFileSync(new URL("../../../fixtures/train/reference.json", import.meta.url), "utf8")) as Reference;
+const reference = JSON.parse(
+  readFileSync(new URL("../../../fixtures/train/reference.json", import.meta.url), "utf8"),
+) as Reference;
 const { labels, predictions, x, y, ...expected } = reference.metrics;
 
 describe("metrics", () => {
   it("equal their definitions written in numpy", () => {
     const actual = [accuracy, macroF1, matthews].map((metric) => metric(labels, predictions));
-    expectClose([...actual, pearson(x, y), spearman(x, y)], [expected.accuracy, expected.macroF1, expected.matthews, expected.pearson, expected.spearman], 1e-12);
+    expectClose(
+      [...actual, pearson(x, y), spearman(x, y)],
+      [expected.accuracy, expected.macroF1, expected.matthews, expected.pearson, expected.spearman],
+      1e-12,
+    );
   });
 
   it("share ranks among ties", () => {
@@ -37,6 +46,10 @@ describe("schedule", () => {
   ] as const)("%s %o equals transformers'", (name, options, key) => {
     const curve = reference.schedules[key] as number[];
     const rate = schedule(name, options);
-    expectClose(curve.map((_, done) => rate(done)), curve, 1e-12);
+    expectClose(
+      curve.map((_, done) => rate(done)),
+      curve,
+      1e-12,
+    );
   });
 });

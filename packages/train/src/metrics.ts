@@ -90,7 +90,7 @@ function ranks(values: ArrayLike<number>): Float64Array {
   const order = Array.from({ length: values.length }, (_, i) => i);
   order.sort((i, j) => (values[i] as number) - (values[j] as number));
   const result = new Float64Array(values.length);
-  for (let start = 0; start < order.length; ) {
+  for (let start = 0; start < order.length;) {
     let end = start;
     while (end + 1 < order.length && values[order[end + 1] as number] === values[order[start] as number]) end++;
     for (let i = start; i <= end; i++) result[order[i] as number] = (start + end) / 2 + 1;
@@ -100,8 +100,15 @@ function ranks(values: ArrayLike<number>): Float64Array {
 }
 
 /** Metrics of labels and class scores: accuracy, macroF1, matthews. logits [n, classes] row-major. */
-export function classificationMetrics(labels: ArrayLike<number>, predictions: ArrayLike<number>): Record<string, number> {
-  return { accuracy: accuracy(labels, predictions), macroF1: macroF1(labels, predictions), matthews: matthews(labels, predictions) };
+export function classificationMetrics(
+  labels: ArrayLike<number>,
+  predictions: ArrayLike<number>,
+): Record<string, number> {
+  return {
+    accuracy: accuracy(labels, predictions),
+    macroF1: macroF1(labels, predictions),
+    matthews: matthews(labels, predictions),
+  };
 }
 
 /** Metrics of real-valued targets: pearson, spearman, and the mean of both. */

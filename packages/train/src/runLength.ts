@@ -14,10 +14,14 @@ export interface RunLength {
 /** A step takes `accumulationSteps` batches from a stream that runs through all epochs; it may span two of them. */
 export function lengthOf(config: TrainingConfig, batchesPerEpoch: number): RunLength {
   if (batchesPerEpoch < 1) {
-    throw new PeftError("EMPTY_DATA", `The training plan has ${batchesPerEpoch} batches in an epoch. At least one is needed: give it more rows or smaller batches.`);
+    throw new PeftError(
+      "EMPTY_DATA",
+      `The training plan has ${batchesPerEpoch} batches in an epoch. At least one is needed: give it more rows or smaller batches.`,
+    );
   }
   const { accumulationSteps } = config;
-  const totalSteps = config.maxSteps ?? Math.max(1, Math.ceil((config.epochs * batchesPerEpoch) / accumulationSteps - 1e-9));
+  const totalSteps =
+    config.maxSteps ?? Math.max(1, Math.ceil((config.epochs * batchesPerEpoch) / accumulationSteps - 1e-9));
   const passes = (step: number): number => Math.floor((step * accumulationSteps) / batchesPerEpoch);
   return {
     totalSteps,

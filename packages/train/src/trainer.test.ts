@@ -29,7 +29,13 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
 
   const run = async (config: TrainingConfigInput, more: Partial<TrainerOptions> = {}) => {
     const model = tinyModel();
-    const trainer = new Trainer({ model, engine, train: tinyPlan(), config: { learningRate: 0.05, ...config }, ...more });
+    const trainer = new Trainer({
+      model,
+      engine,
+      train: tinyPlan(),
+      config: { learningRate: 0.05, ...config },
+      ...more,
+    });
     const steps: StepEvent[] = [];
     const evaluations: EvaluateEvent[] = [];
     trainer.on("step", (event) => steps.push(event));
@@ -42,10 +48,14 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
   };
 
   it("learns, evaluates every epoch, and leaves the best parameters in the model", async () => {
-    const { model, steps, evaluations, result } = await run({ epochs: 8, metricForBest: "accuracy" }, { evaluation: tinyEvaluation() });
+    const { model, steps, evaluations, result } = await run(
+      { epochs: 8, metricForBest: "accuracy" },
+      { evaluation: tinyEvaluation() },
+    );
     expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: 48 }, (_, i) => i + 1));
     expect(model.steps).toEqual(steps.map(({ step }) => step));
-    const epochLoss = (epoch: number): number => steps.slice(6 * epoch, 6 * epoch + 6).reduce((sum, { loss }) => sum + loss / 6, 0);
+    const epochLoss = (epoch: number): number =>
+      steps.slice(6 * epoch, 6 * epoch + 6).reduce((sum, { loss }) => sum + loss / 6, 0);
     expect(epochLoss(7)).toBeLessThan(0.8 * epochLoss(0));
     expect(evaluations.map(({ step }) => step)).toEqual([6, 12, 18, 24, 30, 36, 42, 48]);
     const highest = Math.max(...evaluations.map(({ metrics }) => metrics["accuracy"] as number));
@@ -63,7 +73,10 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
 
   it("makes one step of a step's micro-batches, weighted by their rows", async () => {
     const plain = { ...tinyModel(), afterStep: () => undefined };
-    const model = { ...plain, loss: ((p, batch, mode) => tinyModel().loss(p, batch, { ...mode, training: false })) as typeof plain.loss };
+    const model = {
+      ...plain,
+      loss: ((p, batch, mode) => tinyModel().loss(p, batch, { ...mode, training: false })) as typeof plain.loss,
+    };
     const sizes = [8, 3, 5];
     const batches = sizes.map((rows, i) => tinyBatch(i, rows));
     const joined = Object.fromEntries(
@@ -71,22 +84,40 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
         const parts = batches.map((batch) => batch[name] as HostTensor);
         const data = parts.flatMap((part) => Array.from(part.data));
         const typed = name === "labels" ? Int32Array.from(data) : Float32Array.from(data);
-        return [name, { dtype: (parts[0] as HostTensor).dtype, shape: [16, ...(parts[0] as HostTensor).shape.slice(1)], data: typed }];
+        return [
+          name,
+          {
+            dtype: (parts[0] as HostTensor).dtype,
+            shape: [16, ...(parts[0] as HostTensor).shape.slice(1)],
+            data: typed,
+          },
+        ];
       }),
     ) as Named<HostTensor>;
     const outcome = async (list: readonly Named<HostTensor>[]) => {
       let trainable = tinyModel().trainable();
-      const own = { ...model, trainable: () => trainable, setTrainable: (values: Named<HostTensor>) => void (trainable = values) };
+      const own = {
+        ...model,
+        trainable: () => trainable,
+        setTrainable: (values: Named<HostTensor>) => void (trainable = values),
+      };
       const stepper = new Stepper({ model: own, engine, optimizer: sgd({ momentum: 0.9 }), maxGradNorm: 0.1, seed: 0 });
       const metrics = [];
-      for (let step = 1; step <= 3; step++) metrics.push(await stepper.step({ batches: list, firstBatch: (step - 1) * list.length, step, learningRate: 0.5 }));
+      for (let step = 1; step <= 3; step++)
+        metrics.push(
+          await stepper.step({ batches: list, firstBatch: (step - 1) * list.length, step, learningRate: 0.5 }),
+        );
       await stepper.dispose();
       return { trainable, metrics };
     };
     const parts = await outcome(batches);
     const whole = await outcome([joined]);
-    expectClose(parts.metrics.flatMap((m) => [m.loss, m.gradNorm]), whole.metrics.flatMap((m) => [m.loss, m.gradNorm]));
-    for (const [name, tensor] of Object.entries(whole.trainable)) expectClose((parts.trainable[name] as HostTensor).data, tensor.data);
+    expectClose(
+      parts.metrics.flatMap((m) => [m.loss, m.gradNorm]),
+      whole.metrics.flatMap((m) => [m.loss, m.gradNorm]),
+    );
+    for (const [name, tensor] of Object.entries(whole.trainable))
+      expectClose((parts.trainable[name] as HostTensor).data, tensor.data);
   });
 
   it("gives rows back in the order of the data set", async () => {
@@ -95,7 +126,10 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
     const result = await evaluate(model, engine, plan);
     expect(result.logits).toHaveLength(22);
     const first = tinyBatch(500, 8); // its row 0 is row 21 of the data set
-    const single = await evaluate(model, engine, { batches: 1, batchAt: () => ({ batch: first, rows: [0, 1, 2, 3, 4, 5, 6, 7] }) });
+    const single = await evaluate(model, engine, {
+      batches: 1,
+      batchAt: () => ({ batch: first, rows: [0, 1, 2, 3, 4, 5, 6, 7] }),
+    });
     expectClose(result.logits[21] as Float32Array, single.logits[0] as Float32Array, 1e-6);
     expectClose(result.logits[14] as Float32Array, single.logits[7] as Float32Array, 1e-6);
     expect(result.labels?.[21]).toBe(first["labels"]?.data[0]);
@@ -105,14 +139,20 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
 
   it("evaluates rows without labels", async () => {
     const { labels: _labels, ...unlabelled } = tinyBatch(0);
-    const result = await evaluate(tinyModel(), engine, { batches: 1, batchAt: () => ({ batch: unlabelled, rows: [0, 1, 2, 3, 4, 5, 6, 7] }) });
+    const result = await evaluate(tinyModel(), engine, {
+      batches: 1,
+      batchAt: () => ({ batch: unlabelled, rows: [0, 1, 2, 3, 4, 5, 6, 7] }),
+    });
     expect(result.loss).toBeNull();
     expect(result.metrics).toEqual({});
     expect(result.predictions.every((prediction) => [0, 1, 2].includes(prediction))).toBe(true);
   });
 
   it("stops early once the metric no longer improves", async () => {
-    const { steps, evaluations, result } = await run({ epochs: 40, learningRate: 0, evalEvery: 2, earlyStopPatience: 3 }, { evaluation: tinyEvaluation() });
+    const { steps, evaluations, result } = await run(
+      { epochs: 40, learningRate: 0, evalEvery: 2, earlyStopPatience: 3 },
+      { evaluation: tinyEvaluation() },
+    );
     expect(result.reason).toBe("earlyStop");
     expect(evaluations.map(({ best }) => best)).toEqual([true, false, false, false]);
     expect(steps).toHaveLength(8);
@@ -124,7 +164,10 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
     const outputDir = folder();
     const controller = new AbortController();
     const stopping = { step: ({ step }: StepEvent) => void (step === 5 && controller.abort()) };
-    const part = await run({ ...config, outputDir }, { evaluation: tinyEvaluation(), signal: controller.signal, loggers: [stopping] });
+    const part = await run(
+      { ...config, outputDir },
+      { evaluation: tinyEvaluation(), signal: controller.signal, loggers: [stopping] },
+    );
     expect(part.result.reason).toBe("aborted");
     const rest = await run({ ...config, outputDir, resume: true }, { evaluation: tinyEvaluation() });
     expect([...part.steps, ...rest.steps].map(({ loss }) => loss)).toEqual(whole.steps.map(({ loss }) => loss));
@@ -156,7 +199,13 @@ describe("checkpoints", () => {
   let engine: Engine;
   beforeAll(async () => void (engine = await createEngine({ kind: "eager", backend: "cpu" })));
   const train = async (config: TrainingConfigInput, model = tinyModel()) => {
-    const trainer = new Trainer({ model, engine, train: tinyPlan(), evaluation: tinyEvaluation(), config: { learningRate: 0.05, ...config } });
+    const trainer = new Trainer({
+      model,
+      engine,
+      train: tinyPlan(),
+      evaluation: tinyEvaluation(),
+      config: { learningRate: 0.05, ...config },
+    });
     try {
       return await trainer.train();
     } finally {
@@ -168,7 +217,15 @@ describe("checkpoints", () => {
   it("keeps the latest ones and the best", async () => {
     const outputDir = folder();
     // Accuracy of a model that does not move: the first evaluation stays the best.
-    await train({ maxSteps: 10, learningRate: 0, saveEvery: 1, evalEvery: 2, keepCheckpoints: 2, metricForBest: "accuracy", outputDir });
+    await train({
+      maxSteps: 10,
+      learningRate: 0,
+      saveEvery: 1,
+      evalEvery: 2,
+      keepCheckpoints: 2,
+      metricForBest: "accuracy",
+      outputDir,
+    });
     expect(stepsIn(outputDir)).toEqual(["step-10", "step-2", "step-9"]);
   });
 
@@ -181,7 +238,10 @@ describe("checkpoints", () => {
     const result = await train({ ...config, resume: true });
     expect(result.steps).toBe(8);
     expect(stepsIn(outputDir)).toEqual(["step-6", "step-8"]);
-    const lines = readFileSync(join(outputDir, "log.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line) as { type: string; step: number });
+    const lines = readFileSync(join(outputDir, "log.jsonl"), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { type: string; step: number });
     expect(lines.filter(({ type }) => type === "step").map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
   });
 
@@ -190,7 +250,10 @@ describe("checkpoints", () => {
     const config = { maxSteps: 4, outputDir } as const;
     await train(config);
     await expect(train(config)).rejects.toMatchObject({ code: "OUTPUT_NOT_EMPTY" });
-    await expect(train({ ...config, maxSteps: 6, resume: true })).rejects.toMatchObject({ code: "RESUME_MISMATCH", message: expect.stringContaining("totalSteps was 4, is 6") as string });
+    await expect(train({ ...config, maxSteps: 6, resume: true })).rejects.toMatchObject({
+      code: "RESUME_MISMATCH",
+      message: expect.stringContaining("totalSteps was 4, is 6") as string,
+    });
     const model = tinyModel();
     const { unused: _unused, ...fewer } = model.trainable();
     model.setTrainable(fewer);
@@ -198,11 +261,22 @@ describe("checkpoints", () => {
   });
 
   it("names what is wrong with the options", async () => {
-    await expect(train({ learningRate: -1 })).rejects.toMatchObject({ code: "INVALID_CONFIG", message: expect.stringContaining("learningRate") as string });
-    await expect(train({ resume: true })).rejects.toMatchObject({ code: "INVALID_CONFIG", message: expect.stringContaining("outputDir") as string });
-    await expect(train({ maxSteps: 2, metricForBest: "f2" })).rejects.toMatchObject({ code: "UNKNOWN_METRIC", message: expect.stringContaining("macroF1") as string });
+    await expect(train({ learningRate: -1 })).rejects.toMatchObject({
+      code: "INVALID_CONFIG",
+      message: expect.stringContaining("learningRate") as string,
+    });
+    await expect(train({ resume: true })).rejects.toMatchObject({
+      code: "INVALID_CONFIG",
+      message: expect.stringContaining("outputDir") as string,
+    });
+    await expect(train({ maxSteps: 2, metricForBest: "f2" })).rejects.toMatchObject({
+      code: "UNKNOWN_METRIC",
+      message: expect.stringContaining("macroF1") as string,
+    });
     const broken = tinyModel();
-    const poisoned = Object.fromEntries(Object.entries(broken.trainable()).map(([name, tensor]) => [name, cloneTensor(tensor)]));
+    const poisoned = Object.fromEntries(
+      Object.entries(broken.trainable()).map(([name, tensor]) => [name, cloneTensor(tensor)]),
+    );
     poisoned["out.bias"]?.data.fill(Number.NaN);
     broken.setTrainable(poisoned);
     await expect(train({ maxSteps: 2 }, broken)).rejects.toMatchObject({ code: "LOSS_NOT_FINITE" });

@@ -62,7 +62,13 @@ export class Trainer {
   readonly #stepper: Stepper;
   readonly #evaluator: Evaluator | null;
   readonly #folder: CheckpointFolder | null;
-  #state: Omit<RunState, "fingerprint"> = { step: 0, loss: null, metrics: null, best: null, evaluationsWithoutImprovement: 0 };
+  #state: Omit<RunState, "fingerprint"> = {
+    step: 0,
+    loss: null,
+    metrics: null,
+    best: null,
+    evaluationsWithoutImprovement: 0,
+  };
   #bestParameters: Named<HostTensor> | null = null;
 
   constructor(options: TrainerOptions) {
@@ -72,7 +78,13 @@ export class Trainer {
     this.#schedule = schedule(config.schedule, this.length);
     this.#optimizer = options.optimizer ?? optimizerOf(config, options.paramGroups);
     const { model, engine } = options;
-    this.#stepper = new Stepper({ model, engine, optimizer: this.#optimizer, maxGradNorm: config.maxGradNorm, seed: config.seed });
+    this.#stepper = new Stepper({
+      model,
+      engine,
+      optimizer: this.#optimizer,
+      maxGradNorm: config.maxGradNorm,
+      seed: config.seed,
+    });
     const evaluates = options.evaluation !== undefined && config.evalEvery !== "never";
     this.#evaluator = evaluates ? createEvaluator(model, engine) : null;
     this.#folder = config.outputDir === null ? null : new CheckpointFolder(config.outputDir);
@@ -143,7 +155,15 @@ export class Trainer {
     const milliseconds = performance.now() - began;
     this.#state = { ...this.#state, step, loss };
     const epoch = this.length.epochAt(step);
-    this.#events.emit("step", { step, totalSteps: this.length.totalSteps, epoch, loss, gradNorm, learningRate, milliseconds });
+    this.#events.emit("step", {
+      step,
+      totalSteps: this.length.totalSteps,
+      epoch,
+      loss,
+      gradNorm,
+      learningRate,
+      milliseconds,
+    });
     requireFinite(step, { loss, gradNorm });
     if (this.length.endsEpoch(step)) this.#events.emit("epoch", { step, epoch: Math.floor(epoch + 1e-9) });
     const improved = this.#due(this.config.evalEvery, step) && (await this.#evaluate());
@@ -180,15 +200,26 @@ export class Trainer {
       best: improved ? { step, value, metrics } : before,
       evaluationsWithoutImprovement: improved ? 0 : this.#state.evaluationsWithoutImprovement + 1,
     };
-    if (improved && this.#folder === null && this.config.loadBest) this.#bestParameters = cloneAll(this.#options.model.trainable());
-    this.#events.emit("evaluate", { step, epoch: this.length.epochAt(step), metrics, best: improved, milliseconds: performance.now() - began });
+    if (improved && this.#folder === null && this.config.loadBest)
+      this.#bestParameters = cloneAll(this.#options.model.trainable());
+    this.#events.emit("evaluate", {
+      step,
+      epoch: this.length.epochAt(step),
+      metrics,
+      best: improved,
+      milliseconds: performance.now() - began,
+    });
     return improved;
   }
 
   async #save(): Promise<void> {
     if (this.#folder === null) return;
     const state: RunState = { ...this.#state, fingerprint: this.#fingerprint() };
-    const path = await this.#folder.save({ state, trainable: this.#options.model.trainable(), optimizer: this.#stepper.optimizerState });
+    const path = await this.#folder.save({
+      state,
+      trainable: this.#options.model.trainable(),
+      optimizer: this.#stepper.optimizerState,
+    });
     await this.#folder.prune(this.config.keepCheckpoints, state.best?.step ?? null);
     this.#events.emit("save", { step: state.step, path });
   }
@@ -207,10 +238,36 @@ export class Trainer {
 
   #fingerprint(): Readonly<Record<string, unknown>> {
     const { totalSteps, warmupSteps } = this.length;
-    const { accumulationSteps, learningRate, schedule: name, weightDecay, beta1, beta2, epsilon, momentum, maxGradNorm, seed } = this.config;
+    const {
+      accumulationSteps,
+      learningRate,
+      schedule: name,
+      weightDecay,
+      beta1,
+      beta2,
+      epsilon,
+      momentum,
+      maxGradNorm,
+      seed,
+    } = this.config;
     const optimizer = this.#optimizer.name;
     const { batchesPerEpoch } = this.#options.train;
-    return { optimizer, totalSteps, warmupSteps, batchesPerEpoch, accumulationSteps, learningRate, schedule: name, weightDecay, beta1, beta2, epsilon, momentum, maxGradNorm, seed };
+    return {
+      optimizer,
+      totalSteps,
+      warmupSteps,
+      batchesPerEpoch,
+      accumulationSteps,
+      learningRate,
+      schedule: name,
+      weightDecay,
+      beta1,
+      beta2,
+      epsilon,
+      momentum,
+      maxGradNorm,
+      seed,
+    };
   }
 }
 

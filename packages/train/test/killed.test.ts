@@ -30,7 +30,9 @@ function steps(outputDir: string): Line[] {
 
 /** Starts a slow run and kills it as soon as it has logged `step`. */
 async function killAfter(kind: string, outputDir: string, step: number): Promise<void> {
-  const child = spawn(process.execPath, [...node, kind, outputDir, "--slow"], { stdio: ["ignore", "ignore", "inherit"] });
+  const child = spawn(process.execPath, [...node, kind, outputDir, "--slow"], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   const ended = new Promise<NodeJS.Signals | null>((resolve) => child.once("exit", (_code, signal) => resolve(signal)));
   const watch = setInterval(() => {
     if (steps(outputDir).length >= step) child.kill("SIGKILL");
@@ -54,7 +56,9 @@ describe.each(["eager", "onnx"])("a run that is killed (%s)", (kind) => {
 
     const expected = steps(whole);
     expect(expected).toHaveLength(30);
-    expect(steps(killed).map(({ step, loss }) => ({ step, loss }))).toEqual(expected.map(({ step, loss }) => ({ step, loss })));
+    expect(steps(killed).map(({ step, loss }) => ({ step, loss }))).toEqual(
+      expected.map(({ step, loss }) => ({ step, loss })),
+    );
     const last = "checkpoints/step-30/trainable.safetensors";
     expect(readFileSync(join(killed, last)).equals(readFileSync(join(whole, last)))).toBe(true);
     expect(readdirSync(join(killed, "checkpoints")).filter((name) => name.endsWith(".draft"))).toEqual([]);

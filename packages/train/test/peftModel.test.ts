@@ -16,7 +16,17 @@ function linearModel(): BaseModel {
     ["classifier.weight", float32(Array.from({ length: 18 }, next), [3, 6])],
     ["classifier.bias", float32([0, 0, 0], [3])],
   ]);
-  const site: LayerSite = { path: "classifier", kind: "linear", role: "classifier", block: null, inFeatures: 6, outFeatures: 3, layout: "out_in", weight: "classifier.weight", bias: "classifier.bias" };
+  const site: LayerSite = {
+    path: "classifier",
+    kind: "linear",
+    role: "classifier",
+    block: null,
+    inFeatures: 6,
+    outFeatures: 3,
+    layout: "out_in",
+    weight: "classifier.weight",
+    bias: "classifier.bias",
+  };
   return {
     name: "linear",
     configJson: {},
@@ -27,7 +37,12 @@ function linearModel(): BaseModel {
     defaultTargets: ["classifier"],
     headModules: [],
     forward: (f, batch) => ({ logits: f.linear("classifier", batch["x"] as tf.Tensor) }),
-    loss: (outputs, batch) => crossEntropy(outputs["logits"] as tf.Tensor2D, batch["labels"] as tf.Tensor1D, batch["row_weights"] as tf.Tensor1D),
+    loss: (outputs, batch) =>
+      crossEntropy(
+        outputs["logits"] as tf.Tensor2D,
+        batch["labels"] as tf.Tensor1D,
+        batch["row_weights"] as tf.Tensor1D,
+      ),
   };
 }
 
@@ -39,10 +54,20 @@ const shifted = defineMethod<{ strength: number; targetModules: null }>({
   config: z.object({ strength: z.number().default(0), targetModules: z.null().default(null) }),
   wire: { peftType: "SHIFTED", config: {}, tensors: { a: "a" } },
   capabilities: { merge: false, multiAdapter: true, identityAtStart: false },
-  targets: () => ({ targetModules: ["classifier"], targetRoles: null, excludeModules: null, layersToTransform: null, modulesToSave: null }),
+  targets: () => ({
+    targetModules: ["classifier"],
+    targetRoles: null,
+    excludeModules: null,
+    layersToTransform: null,
+    modulesToSave: null,
+  }),
   init: ({ generator }) => ({ params: { a: kaimingUniform([3, 6], generator) } }),
   forward: ({ params, base, x }) => tf.add(base(x), tf.matMul(x, params["a"] as tf.Tensor2D, false, true)),
-  penalty: ({ sites, config }) => tf.mul(config.strength, tf.addN(sites.map(({ params }) => tf.sum(tf.square(params["a"] as tf.Tensor))))) as tf.Scalar,
+  penalty: ({ sites, config }) =>
+    tf.mul(
+      config.strength,
+      tf.addN(sites.map(({ params }) => tf.sum(tf.square(params["a"] as tf.Tensor)))),
+    ) as tf.Scalar,
   afterStep: ({ sites }) => {
     for (const { params } of sites) (params["a"] as HostTensor).data[0] = 0.25;
   },
@@ -52,13 +77,21 @@ const KEY = "default.classifier.a";
 
 describe.each(["eager", "onnx"] as const)("a PeftModel (%s)", (kind) => {
   let engine: Engine;
-  beforeAll(async () => void (engine = await createEngine(kind === "eager" ? { kind, backend: "cpu" } : { kind, threads: 1 })));
+  beforeAll(
+    async () => void (engine = await createEngine(kind === "eager" ? { kind, backend: "cpu" } : { kind, threads: 1 })),
+  );
   const model = (strength = 0): Promise<PeftModel> => peft(linearModel()).use(shifted, { strength }).apply();
 
   it("is trained, and its base stays as it is", async () => {
     const trained: PeftModel & TrainableModel = await model();
     const before = (await evaluate(trained, engine, tinyEvaluation())).loss as number;
-    const trainer = new Trainer({ model: trained, engine, train: tinyPlan(), evaluation: tinyEvaluation(), config: { epochs: 10, learningRate: 0.1 } });
+    const trainer = new Trainer({
+      model: trained,
+      engine,
+      train: tinyPlan(),
+      evaluation: tinyEvaluation(),
+      config: { epochs: 10, learningRate: 0.1 },
+    });
     const { best } = await trainer.train();
     await trainer.dispose();
     expect(best?.value).toBeLessThan(0.7 * before);
@@ -87,7 +120,10 @@ describe.each(["eager", "onnx"] as const)("a PeftModel (%s)", (kind) => {
       await stepper.dispose();
       return loss;
     };
-    const evaluations = await Promise.all([evaluate(plain, engine, tinyEvaluation()), evaluate(penalised, engine, tinyEvaluation())]);
+    const evaluations = await Promise.all([
+      evaluate(plain, engine, tinyEvaluation()),
+      evaluate(penalised, engine, tinyEvaluation()),
+    ]);
     expect(evaluations[0].loss).toBe(evaluations[1].loss);
     expect((await lossOf(penalised)) - (await lossOf(plain))).toBeCloseTo(10 * size, 4);
   });
@@ -102,12 +138,24 @@ describe("masked tokens", () => {
       trainable: () => ({}),
       setTrainable: () => undefined,
       forward: ({ frozen }) => ({ logits: frozen["logits"] as tf.Tensor }),
-      loss: ({ frozen }, batch) => crossEntropy(frozen["logits"] as tf.Tensor2D, batch["masked_labels"] as tf.Tensor1D, batch["masked_weights"] as tf.Tensor1D),
+      loss: ({ frozen }, batch) =>
+        crossEntropy(
+          frozen["logits"] as tf.Tensor2D,
+          batch["masked_labels"] as tf.Tensor1D,
+          batch["masked_weights"] as tf.Tensor1D,
+        ),
     };
     const batch = { masked_labels: int32([0, 2, 2, 1], [4]), masked_weights: float32([1, 1, 1, 0], [4]) };
-    const { metrics, logits: rows } = await evaluate(model, engine, { batches: 2, batchAt: () => ({ batch, rows: [] }) });
+    const { metrics, logits: rows } = await evaluate(model, engine, {
+      batches: 2,
+      batchAt: () => ({ batch, rows: [] }),
+    });
     expect(metrics["maskedAccuracy"]).toBeCloseTo(2 / 3, 6);
-    const expected = [[2, 0, 1, 0], [0, 3, 1, 2], [0, 1, 5, 2]].map((row) => {
+    const expected = [
+      [2, 0, 1, 0],
+      [0, 3, 1, 2],
+      [0, 1, 5, 2],
+    ].map((row) => {
       const [label, scores] = [row[3] as number, row.slice(0, 3)];
       return Math.log(scores.reduce((sum, x) => sum + Math.exp(x), 0)) - (scores[label] as number);
     });

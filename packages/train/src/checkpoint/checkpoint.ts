@@ -70,7 +70,9 @@ export class CheckpointFolder {
     for (const file of [TRAINABLE, OPTIMIZER]) {
       bytes[file] = (await stat(join(draft, file))).size;
     }
-    await writeFile(join(draft, STATE), `${JSON.stringify({ ...checkpoint.state, bytes }, null, 2)}\n`, { flush: true });
+    await writeFile(join(draft, STATE), `${JSON.stringify({ ...checkpoint.state, bytes }, null, 2)}\n`, {
+      flush: true,
+    });
     await rm(target, { recursive: true, force: true });
     await rename(draft, target);
     return target;
@@ -94,19 +96,26 @@ export class CheckpointFolder {
   async prune(keep: number, best: number | null): Promise<void> {
     const steps = await this.steps();
     const kept = new Set([...steps.slice(-keep), best]);
-    await Promise.all(steps.filter((step) => !kept.has(step)).map((step) => rm(this.path(step), { recursive: true, force: true })));
+    await Promise.all(
+      steps.filter((step) => !kept.has(step)).map((step) => rm(this.path(step), { recursive: true, force: true })),
+    );
     const drafts = existsSync(this.#root) ? (await readdir(this.#root)).filter((name) => name.endsWith(".draft")) : [];
     await Promise.all(drafts.map((name) => rm(join(this.#root, name), { recursive: true, force: true })));
   }
 
   async #readAll(step: number): Promise<{ trainable: Named<HostTensor>; optimizer: Named<HostTensor> }> {
-    return { trainable: await this.readTrainable(step), optimizer: await readTensors(join(this.path(step), OPTIMIZER)) };
+    return {
+      trainable: await this.readTrainable(step),
+      optimizer: await readTensors(join(this.path(step), OPTIMIZER)),
+    };
   }
 
   /** Null when the folder is not a complete checkpoint (a copy that was cut short, say). */
   async #readState(step: number): Promise<RunState | null> {
     try {
-      const { bytes, ...state } = JSON.parse(await readFile(join(this.path(step), STATE), "utf8")) as RunState & { bytes: Record<string, number> };
+      const { bytes, ...state } = JSON.parse(await readFile(join(this.path(step), STATE), "utf8")) as RunState & {
+        bytes: Record<string, number>;
+      };
       for (const [file, size] of Object.entries(bytes)) {
         if ((await stat(join(this.path(step), file))).size !== size) return null;
       }

@@ -25,6 +25,8 @@ export function consoleLogger({ stream = process.stderr }: ConsoleLoggerOptions 
         stream,
         format: `${colors.cyan("{bar}")} {value}/{total} · loss {loss} · lr {rate} · {duration_formatted} + {eta_formatted}{latest}`,
         barsize: 24,
+        barCompleteChar: "█",
+        barIncompleteChar: "░",
         hideCursor: true,
         clearOnComplete: true,
         noTTYOutput: false,
@@ -35,7 +37,9 @@ export function consoleLogger({ stream = process.stderr }: ConsoleLoggerOptions 
       bar?.update(step, { loss: loss.toFixed(4), rate: learningRate.toExponential(2), latest }),
     evaluate: (event) => {
       latest = ` · ${describe(event)}`;
-      print(`${colors.dim(`step ${event.step} (epoch ${event.epoch.toFixed(2)})`)} ${describe(event)}${event.best ? colors.green(" best") : ""}`);
+      print(
+        `${colors.dim(`step ${event.step} (epoch ${event.epoch.toFixed(2)})`)} ${describe(event)}${event.best ? colors.green(" best") : ""}`,
+      );
     },
     end: ({ step, reason }) => {
       bar?.stop();

@@ -7,7 +7,8 @@ import type { EventName, Logger } from "../events.ts";
  * run loses none; a resumed run first drops every line after the step it starts from.
  */
 export function jsonlLogger(path: string): Logger {
-  const write = (type: EventName, event: object): void => appendFileSync(path, `${JSON.stringify({ type, ...event })}\n`);
+  const write = (type: EventName, event: object): void =>
+    appendFileSync(path, `${JSON.stringify({ type, ...event })}\n`);
   return {
     start: (event) => {
       mkdirSync(dirname(path), { recursive: true });

@@ -11,8 +11,22 @@ import type { EvaluateEvent, StepEvent } from "../index.ts";
 const folder = mkdtempSync(join(tmpdir(), "peftjs-log-"));
 afterAll(() => rm(folder, { recursive: true }));
 
-const step = (number: number): StepEvent => ({ step: number, totalSteps: 4, epoch: number / 2, loss: 0.1 + 0.2, gradNorm: 1, learningRate: 1e-3, milliseconds: 5 });
-const evaluation: EvaluateEvent = { step: 2, epoch: 1, metrics: { loss: 0.5, accuracy: 0.75 }, best: true, milliseconds: 3 };
+const step = (number: number): StepEvent => ({
+  step: number,
+  totalSteps: 4,
+  epoch: number / 2,
+  loss: 0.1 + 0.2,
+  gradNorm: 1,
+  learningRate: 1e-3,
+  milliseconds: 5,
+});
+const evaluation: EvaluateEvent = {
+  step: 2,
+  epoch: 1,
+  metrics: { loss: 0.5, accuracy: 0.75 },
+  best: true,
+  milliseconds: 3,
+};
 
 describe("jsonlLogger", () => {
   it("writes numbers as they are, and on resume drops what lies after the checkpoint", () => {
@@ -27,14 +41,22 @@ describe("jsonlLogger", () => {
     second.step?.(step(3));
     second.evaluate?.(evaluation);
     const lines = readFileSync(path, "utf8").trimEnd().split("\n");
-    expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([1, 2, 3].map((n) => ({ type: "step", ...step(n) })).concat([{ type: "evaluate", ...evaluation } as never]));
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(
+      [1, 2, 3].map((n) => ({ type: "step", ...step(n) })).concat([{ type: "evaluate", ...evaluation } as never]),
+    );
     expect(lines[0]).toContain('"loss":0.30000000000000004');
   });
 });
 
 describe("consoleLogger", () => {
   const run = (isTTY: boolean): string => {
-    const stream = Object.assign(new PassThrough(), { isTTY, columns: 120, cursorTo: () => true, clearLine: () => true, moveCursor: () => true });
+    const stream = Object.assign(new PassThrough(), {
+      isTTY,
+      columns: 120,
+      cursorTo: () => true,
+      clearLine: () => true,
+      moveCursor: () => true,
+    });
     const logger = consoleLogger({ stream: stream as unknown as NodeJS.WriteStream });
     logger.start?.({ resumedFrom: 1, totalSteps: 4 });
     logger.step?.(step(2));
@@ -44,7 +66,9 @@ describe("consoleLogger", () => {
   };
 
   it("prints lines and no control characters where there is no terminal", () => {
-    expect(run(false)).toBe("Resumed after step 1.\nstep 2 (epoch 1.00) loss 0.5000, accuracy 0.7500 best\nStopped early after 2 steps.\n");
+    expect(run(false)).toBe(
+      "Resumed after step 1.\nstep 2 (epoch 1.00) loss 0.5000, accuracy 0.7500 best\nStopped early after 2 steps.\n",
+    );
   });
 
   it("draws a bar on a terminal", () => {

@@ -63,7 +63,11 @@ export function adamW(options: AdamWOptions = {}): Optimizer {
 }
 
 /** (1 − β₁)·s and (1 − β₂)·s² for gradients scaled by s. */
-function mixing(scale: tf.Scalar | null, beta1: number, beta2: number): { first: tf.Tensor | number; second: tf.Tensor | number } {
+function mixing(
+  scale: tf.Scalar | null,
+  beta1: number,
+  beta2: number,
+): { first: tf.Tensor | number; second: tf.Tensor | number } {
   if (scale === null) return { first: 1 - beta1, second: 1 - beta2 };
   return { first: tf.mul(scale, 1 - beta1), second: tf.mul(tf.square(scale), 1 - beta2) };
 }

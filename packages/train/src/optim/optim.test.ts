@@ -17,11 +17,18 @@ interface Reference {
   } & Record<"adamw" | "sgd" | "sgdNesterov" | "sgdPlain", Record<string, number[]>[]>;
   readonly clip: readonly { maxNorm: number; norm: number; grads: number[][] }[];
 }
-const reference = JSON.parse(readFileSync(new URL("../../../../fixtures/train/reference.json", import.meta.url), "utf8")) as Reference;
+const reference = JSON.parse(
+  readFileSync(new URL("../../../../fixtures/train/reference.json", import.meta.url), "utf8"),
+) as Reference;
 const { params, grads, learningRates } = reference.optimizers;
 const shapeOf = (name: string): number[] => (params[name] as { shape: number[] }).shape;
 const gradsAt = (step: number): Named<HostTensor> =>
-  Object.fromEntries(Object.entries(grads[step - 1] as Record<string, number[]>).map(([name, data]) => [name, float32(data, shapeOf(name))]));
+  Object.fromEntries(
+    Object.entries(grads[step - 1] as Record<string, number[]>).map(([name, data]) => [
+      name,
+      float32(data, shapeOf(name)),
+    ]),
+  );
 
 /** The fixture's bias has twice the learning rate. */
 const paramGroups: ParamGroupRule = ({ name }) => ({ lrScale: name.endsWith("bias") ? 2 : 1 });
@@ -30,15 +37,29 @@ const groupsOf = (optimizer: Optimizer): Named<ParamGroup> =>
   Object.fromEntries(Object.entries(params).map(([name, { shape }]) => [name, optimizer.group({ name, shape })]));
 
 async function trajectory(engine: Engine, optimizer: Optimizer): Promise<Named<HostTensor>[]> {
-  let values: Named<HostTensor> = Object.fromEntries(Object.entries(params).map(([name, { shape, data }]) => [name, float32(data, shape)]));
+  let values: Named<HostTensor> = Object.fromEntries(
+    Object.entries(params).map(([name, { shape, data }]) => [name, float32(data, shape)]),
+  );
   let state = initialState(optimizer, values);
   const program = engine.compile(({ values: p = {}, grads: g = {}, state: s = {}, scalars = {} }) => {
-    const update = optimizer.update({ params: p, grads: g, groups: groupsOf(optimizer), state: s, scalars, gradientScale: null });
+    const update = optimizer.update({
+      params: p,
+      grads: g,
+      groups: groupsOf(optimizer),
+      state: s,
+      scalars,
+      gradientScale: null,
+    });
     return { values: update.params, state: update.state };
   });
   const visited: Named<HostTensor>[] = [];
   for (const [i, rate] of learningRates.entries()) {
-    const results = await program.run({ values, grads: gradsAt(i + 1), state, scalars: optimizer.scalars(i + 1, rate) });
+    const results = await program.run({
+      values,
+      grads: gradsAt(i + 1),
+      state,
+      scalars: optimizer.scalars(i + 1, rate),
+    });
     values = results["values"] as Named<HostTensor>;
     state = results["state"] ?? {};
     visited.push(values);
@@ -62,7 +83,8 @@ describe.each(["eager", "onnx"] as const)("optimizers (%s)", (kind) => {
     const visited = await trajectory(engine, optimizer);
     expect(visited).toHaveLength(20);
     reference.optimizers[name].forEach((expected, step) => {
-      for (const [parameter, data] of Object.entries(expected)) expectClose((visited[step]?.[parameter] as HostTensor).data, data, 3e-6);
+      for (const [parameter, data] of Object.entries(expected))
+        expectClose((visited[step]?.[parameter] as HostTensor).data, data, 3e-6);
     });
   });
 
@@ -70,7 +92,12 @@ describe.each(["eager", "onnx"] as const)("optimizers (%s)", (kind) => {
     const program = engine.compile(({ grads: g = {} }) => {
       const total = globalNorm(g);
       const scale = clipScale(total, maxNorm);
-      return { out: { norm: total, ...Object.fromEntries(Object.entries(g).map(([name, tensor]) => [name, tf.mul(tensor, scale)])) } };
+      return {
+        out: {
+          norm: total,
+          ...Object.fromEntries(Object.entries(g).map(([name, tensor]) => [name, tf.mul(tensor, scale)])),
+        },
+      };
     });
     const { out = {} } = await program.run({ grads: gradsAt(1) });
     expectClose((out["norm"] as HostTensor).data, [norm]);
@@ -84,14 +111,30 @@ describe.each(["eager", "onnx"] as const)("optimizers (%s)", (kind) => {
         engine.compile(({ p = {}, g = {}, state = {}, scalars = {}, factor = {} }) => {
           const scale = factor["scale"] as tf.Scalar;
           const scaled = Object.fromEntries(Object.entries(g).map(([name, tensor]) => [name, tf.mul(tensor, scale)]));
-          const update = optimizer.update({ params: p, grads: folded ? g : scaled, groups: groupsOf(optimizer), state, scalars, gradientScale: folded ? scale : null });
+          const update = optimizer.update({
+            params: p,
+            grads: folded ? g : scaled,
+            groups: groupsOf(optimizer),
+            state,
+            scalars,
+            gradientScale: folded ? scale : null,
+          });
           return { p: update.params, state: update.state };
         });
-      const p = Object.fromEntries(Object.entries(params).map(([name, { shape, data }]) => [name, float32(data, shape)]));
-      const args = { p, g: gradsAt(1), state: initialState(optimizer, p), scalars: optimizer.scalars(1, 0.1), factor: { scale: float32([0.3], []) } };
+      const p = Object.fromEntries(
+        Object.entries(params).map(([name, { shape, data }]) => [name, float32(data, shape)]),
+      );
+      const args = {
+        p,
+        g: gradsAt(1),
+        state: initialState(optimizer, p),
+        scalars: optimizer.scalars(1, 0.1),
+        factor: { scale: float32([0.3], []) },
+      };
       const [a, b] = await Promise.all([step(true).run(args), step(false).run(args)]);
       for (const group of ["p", "state"]) {
-        for (const [name, tensor] of Object.entries(b[group] as Named<HostTensor>)) expectClose((a[group]?.[name] as HostTensor).data, tensor.data);
+        for (const [name, tensor] of Object.entries(b[group] as Named<HostTensor>))
+          expectClose((a[group]?.[name] as HostTensor).data, tensor.data);
       }
     }
   });
@@ -109,7 +152,11 @@ describe("defaults", () => {
       "layers.0.input_layernorm.weight",
     ];
     expect(undecayed.filter(decays)).toEqual([]);
-    const decayed = ["bert.encoder.layer.0.output.dense.weight", "default.bert.encoder.layer.0.attention.self.query.a", "normal.weight"];
+    const decayed = [
+      "bert.encoder.layer.0.output.dense.weight",
+      "default.bert.encoder.layer.0.attention.self.query.a",
+      "normal.weight",
+    ];
     expect(decayed.filter(decays)).toEqual(decayed);
   });
 

@@ -9,7 +9,10 @@ export interface ParamGroup {
 }
 
 /** Chooses the group of a parameter; what it leaves out keeps the default. */
-export type ParamGroupRule = (parameter: { readonly name: string; readonly shape: readonly number[] }) => Partial<ParamGroup>;
+export type ParamGroupRule = (parameter: {
+  readonly name: string;
+  readonly shape: readonly number[];
+}) => Partial<ParamGroup>;
 
 export interface UpdateContext {
   readonly params: Named<tf.Tensor>;

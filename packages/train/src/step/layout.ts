@@ -81,7 +81,8 @@ export function viewHost(layout: Layout, tensors: Named<HostTensor>): Named<Host
   for (const name of layout.single) result[name] = tensors[name] as HostTensor;
   for (const { key, members } of layout.joined) {
     const { data } = tensors[key] as HostTensor;
-    for (const { name, shape, size, offset } of members) result[name] = { dtype: "float32", shape, data: data.subarray(offset, offset + size) };
+    for (const { name, shape, size, offset } of members)
+      result[name] = { dtype: "float32", shape, data: data.subarray(offset, offset + size) };
   }
   return result;
 }
@@ -92,7 +93,13 @@ export function split(layout: Layout, tensors: Named<tf.Tensor>): Named<tf.Tenso
   for (const name of layout.single) result[name] = tensors[name] as tf.Tensor;
   for (const { key, members } of layout.joined) {
     const vector = tensors[key] as tf.Tensor;
-    const parts = members.length === 1 ? [vector] : tf.split(vector, members.map(({ size }) => size));
+    const parts =
+      members.length === 1
+        ? [vector]
+        : tf.split(
+            vector,
+            members.map(({ size }) => size),
+          );
     members.forEach(({ name, shape }, i) => void (result[name] = tf.reshape(parts[i] as tf.Tensor, [...shape])));
   }
   return result;

@@ -62,7 +62,11 @@ interface LossAndGradients {
   readonly grads: Named<tf.Tensor>;
 }
 
-function lossAndGradients({ model, layout }: StepOptions, args: Groups<tf.Tensor>, untouched: Untouched): LossAndGradients {
+function lossAndGradients(
+  { model, layout }: StepOptions,
+  args: Groups<tf.Tensor>,
+  untouched: Untouched,
+): LossAndGradients {
   const trainable = split(layout, group(args, "trainable"));
   const key = get(group(args, "scalars"), "key") as tf.Tensor1D;
   const compute = (): tf.Scalar =>
@@ -97,15 +101,24 @@ function update(
     scalars: group(args, "scalars"),
     gradientScale: maxGradNorm === null ? null : clipScale(globalNorm(grads), maxGradNorm),
   });
-  return { trainable: untouched.size === 0 ? params : restoreUntouched(layout, { before, after: params, untouched }), optimizer: state };
+  return {
+    trainable: untouched.size === 0 ? params : restoreUntouched(layout, { before, after: params, untouched }),
+    optimizer: state,
+  };
 }
 
 /** Weight decay must not reach parameters without a gradient that lie in a vector beside others. */
 function restoreUntouched(
   layout: Layout,
-  { before, after, untouched }: { readonly before: Named<tf.Tensor>; readonly after: Named<tf.Tensor>; readonly untouched: Untouched },
+  {
+    before,
+    after,
+    untouched,
+  }: { readonly before: Named<tf.Tensor>; readonly after: Named<tf.Tensor>; readonly untouched: Untouched },
 ): Named<tf.Tensor> {
-  const affected = layout.joined.filter(({ key, members }) => after[key] !== undefined && members.some(({ name }) => untouched.has(name)));
+  const affected = layout.joined.filter(
+    ({ key, members }) => after[key] !== undefined && members.some(({ name }) => untouched.has(name)),
+  );
   const part: Layout = { joined: affected, single: [], groups: {} };
   const kept = Object.fromEntries(Object.entries(split(part, after)).filter(([name]) => !untouched.has(name)));
   return { ...after, ...join(part, kept, before) };

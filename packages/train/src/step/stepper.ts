@@ -65,7 +65,10 @@ export class Stepper {
     const { engine, model, optimizer } = options;
     const trainable = model.trainable();
     if (Object.keys(trainable).length === 0) {
-      throw new PeftError("NOTHING_TO_TRAIN", "The model has no trainable parameters. Attach an adapter, or unfreeze parameters, before training.");
+      throw new PeftError(
+        "NOTHING_TO_TRAIN",
+        "The model has no trainable parameters. Attach an adapter, or unfreeze parameters, before training.",
+      );
     }
     const limit = optimizer.elementwise ? (options.joinedSize ?? JOINED_SIZE) : 0;
     this.#layout = createLayout(trainable, { groupOf: (parameter) => optimizer.group(parameter), limit });
@@ -81,7 +84,8 @@ export class Stepper {
   get optimizerState(): Named<HostTensor> {
     const state: Record<string, HostTensor> = {};
     for (const slot of this.#options.optimizer.slots) {
-      for (const [name, view] of Object.entries(viewHost(this.#layout, this.#slot(slot)))) state[`${slot}.${name}`] = view;
+      for (const [name, view] of Object.entries(viewHost(this.#layout, this.#slot(slot))))
+        state[`${slot}.${name}`] = view;
     }
     return state;
   }
@@ -114,7 +118,12 @@ export class Stepper {
   async #single(input: StepInput, args: StepArguments): Promise<StepMetrics> {
     const [batch = {}] = input.batches;
     const results = await this.#full.run(
-      { ...args, frozen: this.#options.model.frozen(), batch, scalars: { ...args.scalars, key: this.#key(input.firstBatch) } },
+      {
+        ...args,
+        frozen: this.#options.model.frozen(),
+        batch,
+        scalars: { ...args.scalars, key: this.#key(input.firstBatch) },
+      },
       { trainable: this.#spare.trainable, optimizer: this.#spare.optimizer, metrics: this.#metrics },
     );
     this.#keepUntouched(args, results);
@@ -142,7 +151,11 @@ export class Stepper {
     const accumulated = Object.fromEntries(Object.keys(written).map((key) => [key, from[key] as HostTensor]));
     const results = await this.#apply.run(
       { ...args, accumulated },
-      { trainable: this.#spare.trainable, optimizer: this.#spare.optimizer, metrics: { gradNorm: this.#metrics.gradNorm } },
+      {
+        trainable: this.#spare.trainable,
+        optimizer: this.#spare.optimizer,
+        metrics: { gradNorm: this.#metrics.gradNorm },
+      },
     );
     this.#keepUntouched(args, results);
     return { loss, gradNorm: first(this.#metrics.gradNorm) };
@@ -173,7 +186,11 @@ export class Stepper {
 
   #buffers(values: Named<HostTensor>): Buffers {
     const trainable = joinHost(this.#layout, values);
-    return { trainable, optimizer: initialState(this.#options.optimizer, trainable), views: viewHost(this.#layout, trainable) };
+    return {
+      trainable,
+      optimizer: initialState(this.#options.optimizer, trainable),
+      views: viewHost(this.#layout, trainable),
+    };
   }
 
   #key(batch: number): HostTensor {
