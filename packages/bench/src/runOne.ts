@@ -1,0 +1,72 @@
+import { modelPath } from "@peftjs/base-mini";
+import { PeftError } from "@peftjs/core";
+import { loadTask } from "@peftjs/data";
+import { createEngine } from "@peftjs/engine";
+import { evaluate } from "@peftjs/train";
+import { registeredMethods } from "./methods.ts";
+import type { RunResult, RunSpec } from "./results.ts";
+import { fineTune } from "./session/fineTune.ts";
+import { evaluationPlan, openTextModel } from "./session/textModel.ts";
+
+/** Steps left out of the step time: programs are compiled and caches filled in them. */
+const WARM_UP_STEPS = 5;
+
+/**
+ * One run of the comparison in this process: fine-tunes on the task's training rows, keeps the epoch that is best on the dev
+ * rows, and scores that one on the test rows.
+ */
+export async function runOne(spec: RunSpec): Promise<RunResult> {
+  const started = performance.now();
+  const task = loadTask(spec.task);
+  const metric = task.metrics[0] ?? "loss";
+  const method = registeredMethods().get(spec.method);
+  const engine = await createEngine({ kind: spec.engine, ...(spec.threads === null ? {} : { threads: spec.threads }) });
+  const text = await openTextModel({ folder: spec.model ?? modelPath, scheme: task, maxLength: spec.maxLength, seed: spec.seed, newHead: true });
+  const stepTimes: number[] = [];
+  const { model } = await fineTune({
+    text,
+    engine,
+    method,
+    methodConfig: spec.methodConfig,
+    train: task.train.slice(0, spec.trainRows),
+    dev: task.dev.slice(0, spec.devRows),
+    batchSize: spec.batchSize,
+    seed: spec.seed,
+    training: {
+      epochs: spec.epochs,
+      learningRate: spec.learningRate,
+      weightDecay: spec.weightDecay,
+      warmupRatio: spec.warmupFraction,
+      metricForBest: metric,
+    },
+    loggers: [{ step: ({ milliseconds }) => stepTimes.push(milliseconds) }],
+  });
+  const test = await evaluate(model, engine, evaluationPlan(text, task.test.slice(0, spec.testRows), spec.batchSize));
+  const score = test.metrics[metric];
+  if (score === undefined || !Number.isFinite(score)) {
+    throw new PeftError("SCORE_INVALID", `The ${metric} on the test rows is ${String(score)}. Lower the learning rate in experiments/methods.yaml.`);
+  }
+  const { trainable, total } = model.trainableReport();
+  return {
+    method: spec.method,
+    task: spec.task,
+    seed: spec.seed,
+    metric,
+    score,
+    trainableParameters: trainable,
+    totalParameters: total,
+    stepMilliseconds: median(stepTimes.slice(Math.min(WARM_UP_STEPS, stepTimes.length - 1))),
+    // Node gives kibibytes on every platform.
+    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+    seconds: (performance.now() - started) / 1000,
+    status: "ok",
+  };
+}
+
+/** Null without values. */
+export function median(values: readonly number[]): number | null {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  if (sorted.length === 0) return null;
+  return Number.isInteger(middle) ? (sorted[middle - 1]! + sorted[middle]!) / 2 : sorted[Math.floor(middle)]!;
+}

@@ -1,0 +1,66 @@
+import type { BaseModel } from "@peftjs/core";
+import { createBatchPlan, createEvaluationBatches, DEFAULT_BUCKETS, encodeRows } from "@peftjs/data";
+import type { BatchPlan, DataRow, EvaluationBatches, Example, LabelScheme, PlanOptions } from "@peftjs/data";
+import { fromPretrained, loadTokenizer } from "@peftjs/models";
+import type { Tokenizer } from "@peftjs/models";
+
+/** A model, its tokenizer, and what its outputs mean. */
+export interface TextModel {
+  readonly base: BaseModel;
+  readonly tokenizer: Tokenizer;
+  readonly scheme: LabelScheme;
+  /** Tokens of the longest text; longer ones are cut. */
+  readonly maxLength: number;
+}
+
+export interface OpenTextModelOptions {
+  readonly folder: string;
+  readonly scheme: LabelScheme;
+  /** Upper bound; the model's own limit counts where it is smaller. Default: the model's. */
+  readonly maxLength?: number | undefined;
+  /** Seed of a head that the folder lacks. */
+  readonly seed?: number;
+  /** Start with a fresh head where the folder's has another number of outputs. */
+  readonly newHead?: boolean;
+}
+
+/** Reads a model folder with a head for the labels. Throws `LABEL_COUNT_MISMATCH` when the folder's own head has others. */
+export async function openTextModel({ folder, scheme, maxLength, seed = 0, newHead = false }: OpenTextModelOptions): Promise<TextModel> {
+  const tokenizer = await loadTokenizer(folder);
+  const head = scheme.kind === "regression" ? ({ kind: "regression" } as const) : ({ kind: "sequenceClassification", labels: scheme.labels } as const);
+  const base = await fromPretrained(folder, { head, seed, ignoreMismatchedSizes: newHead });
+  return { base, tokenizer, scheme, maxLength: Math.min(maxLength ?? tokenizer.maxLength, tokenizer.maxLength) };
+}
+
+/** What the head's outputs mean, for models that say it themselves. Null for other heads. */
+export function schemeOf({ head }: Pick<BaseModel, "head">): LabelScheme | null {
+  if (head.kind === "regression") return { kind: "regression", labels: [] };
+  return head.kind === "sequenceClassification" ? { kind: "classification", labels: head.labels } : null;
+}
+
+export function trainingPlan(model: TextModel, rows: readonly DataRow[], options: { readonly batchSize: number; readonly seed: number }): BatchPlan {
+  return createBatchPlan(encode(model, rows), { ...planOptions(model, options.batchSize), seed: options.seed });
+}
+
+export function evaluationPlan(model: TextModel, rows: readonly DataRow[], batchSize: number): EvaluationBatches {
+  return createEvaluationBatches(encode(model, rows), planOptions(model, batchSize));
+}
+
+function encode({ tokenizer, scheme, maxLength }: TextModel, rows: readonly DataRow[]): Example[] {
+  return encodeRows(rows, {
+    scheme,
+    encode: (text, pair) => {
+      const { ids, typeIds } = tokenizer.encode(text, pair, { maxLength });
+      return { inputIds: ids, tokenTypeIds: typeIds };
+    },
+  });
+}
+
+function planOptions({ tokenizer, scheme, maxLength }: TextModel, batchSize: number): PlanOptions {
+  return {
+    batchSize,
+    padTokenId: tokenizer.padTokenId,
+    bucketLengths: [...DEFAULT_BUCKETS.filter((length) => length < maxLength), maxLength],
+    labelType: scheme.kind === "regression" ? "float32" : "int32",
+  };
+}
