@@ -17,9 +17,12 @@ const values = json<Record<string, { shape: number[]; values: (number | boolean)
 
 async function readAll(source: TensorSource): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const name of source.names) tensors.set(name, await source.tensor(name));
-  await source.close();
-  return tensors;
+  try {
+    for (const name of source.names) tensors.set(name, await source.tensor(name));
+    return tensors;
+  } finally {
+    await source.close();
+  }
 }
 
 function file(header: object | string, data: Uint8Array = new Uint8Array(0), claimed?: bigint): string {

@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs-core";
+import { useCpuBackend } from "@peftjs/testkit";
 import { z } from "zod";
 import { createGenerator, defineMethod, float32, meanSquaredError, targetFields } from "../src/index.ts";
-import type { BaseModel, HostTensor, LayerSite, Method } from "../src/index.ts";
+import type { BaseModel, HostTensor, LayerSite, Method, PeftModel } from "../src/index.ts";
 
 const site = (path: string, role: string, block: number | null, sizes: readonly [number, number]): LayerSite => ({
   ...{ path, role, block, kind: "linear", inFeatures: sizes[0], outFeatures: sizes[1], layout: "out_in" },
@@ -82,3 +83,29 @@ export const added: Method<AddedConfig> = defineMethod<AddedConfig>({
     return { weight: site.layout === "out_in" ? product : tf.transpose(product) as tf.Tensor2D };
   },
 });
+
+useCpuBackend();
+
+export const BATCH = {
+  input_ids: tf.tensor2d([[0, 1, 2], [4, 3, 3]], [2, 3], "int32"),
+  labels: tf.tensor2d([[1, 0], [-1, 0.5]]),
+};
+
+/** Host values as tensors. */
+export function tensors(named: Readonly<Record<string, HostTensor>>): Record<string, tf.Tensor> {
+  return Object.fromEntries(Object.entries(named).map(([name, { data, shape, dtype }]) => [name, tf.tensor(data, [...shape], dtype)]));
+}
+
+/** Gives every trainable value random numbers. */
+export function fill(model: PeftModel, seed: number): void {
+  const generator = createGenerator(seed);
+  const values = Object.entries(model.trainable()).map(([key, { data, shape }]) => [key, float32(generator.normal(data.length), shape)]);
+  model.setTrainable(Object.fromEntries(values) as Record<string, HostTensor>);
+}
+
+export function logits(model: PeftModel): Float32Array {
+  return tf.tidy(() => {
+    const outputs = model.forward({ frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) }, BATCH, { training: false });
+    return outputs["logits"]?.dataSync().slice() as Float32Array;
+  });
+}

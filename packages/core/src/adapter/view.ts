@@ -45,10 +45,11 @@ export interface ViewState {
  * Resolves every base parameter to one tensor and sorts tensors into frozen and trainable. Keys: a base parameter's own name;
  * `<adapter>.<name>` for an adapter's parameters and private values. Of several active adapters that save the same module, the
  * last one's copy is used.
- * @throws PeftError `ADAPTER_CONFLICT` when two active adapters train or replace the same base parameter.
+ * @throws PeftError `ADAPTER_CONFLICT` when two active adapters train or replace the same base parameter, or their method allows one.
  */
 export function buildView(state: ViewState): View {
   const { base, active } = state;
+  requireCompatible(active);
   const owners = overrideOwners(active);
   const keys = new Map<string, string>();
   const frozen: Record<string, HostTensor> = {};
@@ -80,6 +81,17 @@ function sharesTensor(state: ViewState, owner: Adapter | undefined, { tied, name
   const values = state.active.filter((adapter) => adapter.overrides.has(tied));
   if (owner === undefined) return values.length === 0;
   return owner.overrides.get(tied)?.tensor === owner.overrides.get(name)?.tensor;
+}
+
+function requireCompatible(active: readonly Adapter[]): void {
+  for (const [i, adapter] of active.entries()) {
+    const other = active.slice(0, i).find(({ method }) => method === adapter.method);
+    if (other === undefined || adapter.method.capabilities.multiAdapter) continue;
+    throw new PeftError(
+      "ADAPTER_CONFLICT",
+      `Only one adapter of method "${adapter.method.name}" can be active, got "${other.name}" and "${adapter.name}". Activate one of them.`,
+    );
+  }
 }
 
 /** The adapter whose private value stands for each overridden base parameter. */
