@@ -1,6 +1,6 @@
 import { float32, int32, PeftError, zeros } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
-import type { CompiledFunction, Engine } from "@peftjs/engine";
+import type { CompiledFunction, Counters, Engine } from "@peftjs/engine";
 import type { TrainableModel } from "../model.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { initialState } from "../optim/tensors.ts";
@@ -88,6 +88,11 @@ export class Stepper {
         state[`${slot}.${name}`] = view;
     }
     return state;
+  }
+
+  /** Programs built and run so far for steps of one batch. */
+  get counters(): Counters {
+    return this.#full.counters;
   }
 
   /** Puts saved parameters and optimizer state in place of the current ones. */
