@@ -69,19 +69,19 @@ export type TrainingConfig = z.infer<typeof TrainingConfig>;
 /** What a user may leave out is optional here. */
 export type TrainingConfigInput = z.input<typeof TrainingConfig>;
 
-/** Fills in defaults. Throws `INVALID_CONFIG` naming every wrong field. */
+/** Fills in defaults. Throws `CONFIG_INVALID` naming every wrong field. */
 export function parseTrainingConfig(input: TrainingConfigInput): TrainingConfig {
   const parsed = TrainingConfig.safeParse(input);
   if (!parsed.success) {
     throw new PeftError(
-      "INVALID_CONFIG",
+      "CONFIG_INVALID",
       `The training options are wrong:\n${z.prettifyError(parsed.error)}\nSee TrainingConfig for names and ranges.`,
     );
   }
   const config = parsed.data;
   if (config.resume && config.outputDir === null) {
     throw new PeftError(
-      "INVALID_CONFIG",
+      "CONFIG_INVALID",
       "resume: true needs the folder of the run to go on with, got outputDir: null. Set outputDir.",
     );
   }

@@ -127,7 +127,7 @@ function addBatch(totals: Totals, { batch, rows }: EvaluationBatch, results: Nam
     if (row < 0) return;
     if (totals.logits[row] !== undefined) {
       throw new PeftError(
-        "INVALID_PLAN",
+        "PLAN_INVALID",
         `The evaluation plan gives row ${row} twice. A plan names each row once and fills up with −1.`,
       );
     }
@@ -151,7 +151,7 @@ function summarize(totals: Totals): Evaluation {
   for (let row = 0; row < totals.logits.length; row++) {
     if (totals.logits[row] === undefined) {
       throw new PeftError(
-        "INVALID_PLAN",
+        "PLAN_INVALID",
         `The evaluation plan leaves out row ${row} of ${totals.logits.length}. A plan names each row once.`,
       );
     }

@@ -15,7 +15,7 @@ export interface RunLength {
 export function lengthOf(config: TrainingConfig, batchesPerEpoch: number): RunLength {
   if (batchesPerEpoch < 1) {
     throw new PeftError(
-      "EMPTY_DATA",
+      "DATA_EMPTY",
       `The training plan has ${batchesPerEpoch} batches in an epoch. At least one is needed: give it more rows or smaller batches.`,
     );
   }

@@ -165,6 +165,6 @@ describe("defaults", () => {
     expect(Object.keys(initialState(adamW(), p))).toEqual(["m.x", "v.x"]);
     expect(Object.keys(initialState(sgd({ momentum: 0.5 }), p))).toEqual(["b.x"]);
     expect(initialState(sgd(), p)).toEqual({});
-    expect(() => sgd({ nesterov: true })).toThrow(expect.objectContaining({ code: "INVALID_CONFIG" }) as Error);
+    expect(() => sgd({ nesterov: true })).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }) as Error);
   });
 });

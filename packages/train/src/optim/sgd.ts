@@ -19,7 +19,7 @@ export interface SgdOptions {
 export function sgd(options: SgdOptions = {}): Optimizer {
   const { momentum = 0, nesterov = false, weightDecay = 0, paramGroups } = options;
   if (nesterov && momentum === 0) {
-    throw new PeftError("INVALID_CONFIG", "Nesterov's method needs momentum > 0, got 0. Set momentum, e.g. 0.9.");
+    throw new PeftError("CONFIG_INVALID", "Nesterov's method needs momentum > 0, got 0. Set momentum, e.g. 0.9.");
   }
   return {
     name: "sgd",
