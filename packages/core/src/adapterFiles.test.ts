@@ -5,15 +5,30 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { added, fill, logits, tinyModel } from "../test/tiny.ts";
-import { loadAdapter, MethodRegistry, peft, PeftModel, SafetensorsFile, saveAdapter, writeSafetensors, zeros, type BaseModel, type HostTensor } from "./index.ts";
+import {
+  loadAdapter,
+  MethodRegistry,
+  peft,
+  PeftModel,
+  SafetensorsFile,
+  saveAdapter,
+  writeSafetensors,
+  zeros,
+  type BaseModel,
+  type HostTensor,
+} from "./index.ts";
 
 installMatchers();
 
 const methods = new MethodRegistry().use(added);
 const fresh = (): string => mkdtempSync(join(tmpdir(), "peft-adapter-"));
-const readConfig = (dir: string): Record<string, unknown> => JSON.parse(readFileSync(join(dir, "adapter_config.json"), "utf8")) as Record<string, unknown>;
+const readConfig = (dir: string): Record<string, unknown> =>
+  JSON.parse(readFileSync(join(dir, "adapter_config.json"), "utf8")) as Record<string, unknown>;
 
-async function trained(config: Parameters<ReturnType<typeof peft>["use"]>[1] = {}, name = "default"): Promise<PeftModel> {
+async function trained(
+  config: Parameters<ReturnType<typeof peft>["use"]>[1] = {},
+  name = "default",
+): Promise<PeftModel> {
   const model = await peft(tinyModel()).use(added, config, { name }).apply();
   fill(model, 12);
   return model;
@@ -41,7 +56,9 @@ describe("saveAdapter", () => {
     expect(await saveAdapter(await trained({ rank: 3 }), { dir })).toBe(dir);
     expect(readdirSync(dir).sort()).toEqual(["README.md", "adapter_config.json", "adapter_model.safetensors"]);
     expect([...(await readTensors(dir)).keys()]).toEqual(
-      [0, 1].flatMap((i) => ["A", "B"].map((m) => `${P}body.layer.${i}.query.added_${m}.weight`)).concat([`${P}classifier.bias`, `${P}classifier.weight`]),
+      [0, 1]
+        .flatMap((i) => ["A", "B"].map((m) => `${P}body.layer.${i}.query.added_${m}.weight`))
+        .concat([`${P}classifier.bias`, `${P}classifier.weight`]),
     );
     const text = readFileSync(join(dir, "adapter_config.json"), "utf8");
     expect(text).toBe(`{
@@ -94,7 +111,9 @@ describe("saveAdapter", () => {
   it("lengthens a suffix that would name other layers as well", async () => {
     const { targetRoles: _unused, ...wireConfig } = { ...added.wire.config, layersToTransform: undefined };
     const method = { ...added, wire: { ...added.wire, config: wireConfig as object } };
-    const model = await peft(tinyModel()).use(method, { targetRoles: ["query"], layersToTransform: 1 }).apply();
+    const model = await peft(tinyModel())
+      .use(method, { targetRoles: ["query"], layersToTransform: 1 })
+      .apply();
     const dir = fresh();
     await saveAdapter(model, { dir });
     expect(readConfig(dir)["target_modules"]).toEqual(["1.query"]);
@@ -104,9 +123,13 @@ describe("saveAdapter", () => {
     const parent = fresh();
     const method = { ...added, wire: { ...added.wire, tensors: { a: "added_A.weight" } } };
     const model = await peft(tinyModel()).use(method).apply();
-    await expect(saveAdapter(model, { dir: join(parent, "out") })).rejects.toThrow(/has a parameter "b" but wire.tensors does not name it/u);
+    await expect(saveAdapter(model, { dir: join(parent, "out") })).rejects.toThrow(
+      /has a parameter "b" but wire.tensors does not name it/u,
+    );
     writeFileSync(join(parent, "file"), "");
-    await expect(saveAdapter(await trained(), { dir: join(parent, "file") })).rejects.toMatchObject({ code: "FILE_EXISTS" });
+    await expect(saveAdapter(await trained(), { dir: join(parent, "file") })).rejects.toMatchObject({
+      code: "FILE_EXISTS",
+    });
     expect(readdirSync(parent)).toEqual(["file"]);
   });
 });
@@ -122,13 +145,21 @@ describe("loadAdapter", () => {
     expect(adapter.config).toMatchObject({ rank: 3, dropout: 0.25, layersToTransform: [1] });
     expect(logits(loaded)).toBeAllClose(logits(model), tol.exact);
     await saveAdapter(loaded, { dir: again });
-    for (const name of readdirSync(dir)) expect(readFileSync(join(again, name)).equals(readFileSync(join(dir, name))), name).toBe(true);
+    for (const name of readdirSync(dir))
+      expect(readFileSync(join(again, name)).equals(readFileSync(join(dir, name))), name).toBe(true);
   });
 
   it("keeps keys that it does not know", async () => {
     const [dir, again] = [fresh(), fresh()];
     await saveAdapter(await trained(), { dir });
-    const extra = { ...readConfig(dir), peft_version: "0.99", new_option: { b: [1, { c: null }] }, revision: "main", added_kind: "fancy", inference_mode: false };
+    const extra = {
+      ...readConfig(dir),
+      peft_version: "0.99",
+      new_option: { b: [1, { c: null }] },
+      revision: "main",
+      added_kind: "fancy",
+      inference_mode: false,
+    };
     writeFileSync(join(dir, "adapter_config.json"), JSON.stringify(extra));
     const model = new PeftModel(tinyModel());
     await loadAdapter(model, { dir, methods });
@@ -142,7 +173,10 @@ describe("loadAdapter", () => {
     await saveAdapter(model, { dir, dtype: "BF16" });
     const loaded = new PeftModel(tinyModel());
     await loadAdapter(loaded, { dir, methods });
-    expect(loaded.trainable()["default.classifier.weight"]).toBeAllClose(model.trainable()["default.classifier.weight"] as HostTensor, tol.bfloat16);
+    expect(loaded.trainable()["default.classifier.weight"]).toBeAllClose(
+      model.trainable()["default.classifier.weight"] as HostTensor,
+      tol.bfloat16,
+    );
   });
 
   it.each<[string, (name: string) => string]>([
@@ -154,7 +188,10 @@ describe("loadAdapter", () => {
     const model = await trained();
     await saveAdapter(model, { dir });
     const tensors = await readTensors(dir);
-    await writeSafetensors(join(dir, "adapter_model.safetensors"), new Map([...tensors].map(([name, tensor]) => [spell(name), tensor])));
+    await writeSafetensors(
+      join(dir, "adapter_model.safetensors"),
+      new Map([...tensors].map(([name, tensor]) => [spell(name), tensor])),
+    );
     const loaded = new PeftModel(tinyModel());
     await loadAdapter(loaded, { dir, methods });
     expect(logits(loaded)).toBeAllClose(logits(model), tol.exact);
@@ -165,7 +202,10 @@ describe("loadAdapter", () => {
     const model = await trained();
     await saveAdapter(model, { dir });
     const tensors = await readTensors(dir);
-    await writeSafetensors(join(dir, "adapter_model.safetensors"), new Map([...tensors].map(([name, tensor]) => [name.replace("body.", "trunk."), tensor])));
+    await writeSafetensors(
+      join(dir, "adapter_model.safetensors"),
+      new Map([...tensors].map(([name, tensor]) => [name.replace("body.", "trunk."), tensor])),
+    );
     const loaded = new PeftModel(tinyModel());
     await expect(loadAdapter(loaded, { dir, methods })).rejects.toThrow(/looks like .*: `keyMapping` renames/u);
     await loadAdapter(loaded, { dir, methods, keyMapping: { "\\.trunk\\.": ".body." } });
@@ -183,7 +223,12 @@ describe("loadAdapter", () => {
   });
 
   it("restores trained base parameters, those of adapted layers beneath the wrapper's name", async () => {
-    const method = { ...added, name: "biased", wire: { ...added.wire, peftType: "BIASED" }, trains: ({ name }: { name: string }) => name.endsWith("query.bias") };
+    const method = {
+      ...added,
+      name: "biased",
+      wire: { ...added.wire, peftType: "BIASED" },
+      trains: ({ name }: { name: string }) => name.endsWith("query.bias"),
+    };
     const model = await peft(tinyModel()).use(method, { layersToTransform: 1 }).apply();
     fill(model, 2);
     const dir = fresh();
@@ -198,30 +243,79 @@ describe("loadAdapter", () => {
 });
 
 describe("loadAdapter refuses, and leaves the model as it was,", () => {
-  async function failure(prepare: (dir: string) => unknown, base: BaseModel = tinyModel()): Promise<Error & { code?: string }> {
+  async function failure(
+    prepare: (dir: string) => unknown,
+    base: BaseModel = tinyModel(),
+  ): Promise<Error & { code?: string }> {
     const dir = fresh();
     await saveAdapter(await trained(), { dir });
     await prepare(dir);
     const model = new PeftModel(base);
-    const error = await loadAdapter(model, { dir, methods }).then(() => null, (reason: unknown) => reason);
+    const error = await loadAdapter(model, { dir, methods }).then(
+      () => null,
+      (reason: unknown) => reason,
+    );
     expect(error).toBeInstanceOf(Error);
     expect(model.adapters.size).toBe(0);
     return error as Error & { code?: string };
   }
-  const config = (changes: object) => (dir: string): void => writeFileSync(join(dir, "adapter_config.json"), JSON.stringify({ ...readConfig(dir), ...changes }));
+  const config =
+    (changes: object) =>
+    (dir: string): void =>
+      writeFileSync(join(dir, "adapter_config.json"), JSON.stringify({ ...readConfig(dir), ...changes }));
 
   it.each<[string, (dir: string) => unknown, string, RegExp]>([
-    ["a missing tensor", (dir) => rewrite(dir, (t) => t.delete(`${P}body.layer.0.query.added_A.weight`)), "ADAPTER_TENSORS", /Missing: base_model.model.body.layer.0.query.added_A.weight\./u],
-    ["a missing head", (dir) => rewrite(dir, (t) => t.delete(`${P}classifier.bias`)), "ADAPTER_TENSORS", /trained with another head, or none/u],
-    ["a tensor too many", (dir) => rewrite(dir, (t) => t.set(`${P}body.layer.9.query.added_A.weight`, zeros([2, 4]))), "ADAPTER_TENSORS", /Unexpected: .*layer\.9/u],
-    ["another rank", config({ r: 5 }), "SHAPE_MISMATCH", /has shape \[2, 4\], but this model needs \[5, 4\].*another rank/u],
+    [
+      "a missing tensor",
+      (dir) => rewrite(dir, (t) => t.delete(`${P}body.layer.0.query.added_A.weight`)),
+      "ADAPTER_TENSORS",
+      /Missing: base_model.model.body.layer.0.query.added_A.weight\./u,
+    ],
+    [
+      "a missing head",
+      (dir) => rewrite(dir, (t) => t.delete(`${P}classifier.bias`)),
+      "ADAPTER_TENSORS",
+      /trained with another head, or none/u,
+    ],
+    [
+      "a tensor too many",
+      (dir) => rewrite(dir, (t) => t.set(`${P}body.layer.9.query.added_A.weight`, zeros([2, 4]))),
+      "ADAPTER_TENSORS",
+      /Unexpected: .*layer\.9/u,
+    ],
+    [
+      "another rank",
+      config({ r: 5 }),
+      "SHAPE_MISMATCH",
+      /has shape \[2, 4\], but this model needs \[5, 4\].*another rank/u,
+    ],
     ["no peft_type", config({ peft_type: null }), "ADAPTER_CONFIG_INVALID", /has no peft_type \(found null\)/u],
-    ["an unknown peft_type", config({ peft_type: "ADED" }), "METHOD_UNKNOWN", /Did you mean "ADDED"\? Registered types: ADDED/u],
+    [
+      "an unknown peft_type",
+      config({ peft_type: "ADED" }),
+      "METHOD_UNKNOWN",
+      /Did you mean "ADDED"\? Registered types: ADDED/u,
+    ],
     ["a value out of range", config({ r: "many" }), "CONFIG_INVALID", /rank/u],
-    ["targets that this model lacks", config({ target_modules: ["q_proj"] }), "TARGET_NOT_FOUND", /No layer matches \["q_proj"\]/u],
+    [
+      "targets that this model lacks",
+      config({ target_modules: ["q_proj"] }),
+      "TARGET_NOT_FOUND",
+      /No layer matches \["q_proj"\]/u,
+    ],
     ["broken JSON", (dir) => writeFileSync(join(dir, "adapter_config.json"), "{"), "JSON_INVALID", /not valid JSON/u],
-    ["a list for a config", (dir) => writeFileSync(join(dir, "adapter_config.json"), "[]"), "JSON_INVALID", /found an array/u],
-    ["a truncated tensor file", (dir) => writeFileSync(join(dir, "adapter_model.safetensors"), "abc"), "SAFETENSORS_INVALID", /it has 3 bytes/u],
+    [
+      "a list for a config",
+      (dir) => writeFileSync(join(dir, "adapter_config.json"), "[]"),
+      "JSON_INVALID",
+      /found an array/u,
+    ],
+    [
+      "a truncated tensor file",
+      (dir) => writeFileSync(join(dir, "adapter_model.safetensors"), "abc"),
+      "SAFETENSORS_INVALID",
+      /it has 3 bytes/u,
+    ],
   ])("%s", async (_, prepare, code, message) => {
     const error = await failure(prepare);
     expect(error.code).toBe(code);
@@ -231,16 +325,25 @@ describe("loadAdapter refuses, and leaves the model as it was,", () => {
   it("another number of labels", async () => {
     const base = tinyModel();
     base.parameters.set("classifier.bias", zeros([3]));
-    expect((await failure(() => undefined, base)).message).toMatch(/"base_model.model.classifier.bias".*has shape \[2\], but this model needs \[3\].*number of labels/u);
+    expect((await failure(() => undefined, base)).message).toMatch(
+      /"base_model.model.classifier.bias".*has shape \[2\], but this model needs \[3\].*number of labels/u,
+    );
   });
 
   it("a folder without an adapter, and a file config that its methods do not accept", async () => {
-    await expect(loadAdapter(new PeftModel(tinyModel()), { dir: fresh(), methods })).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
-    const picky = new MethodRegistry().use({ ...added, wire: { ...added.wire, accepts: (json: object) => !("twist" in json) } });
+    await expect(loadAdapter(new PeftModel(tinyModel()), { dir: fresh(), methods })).rejects.toMatchObject({
+      code: "FILE_NOT_FOUND",
+    });
+    const picky = new MethodRegistry().use({
+      ...added,
+      wire: { ...added.wire, accepts: (json: object) => !("twist" in json) },
+    });
     const dir = fresh();
     await saveAdapter(await trained(), { dir });
     config({ twist: 1 })(dir);
-    await expect(loadAdapter(new PeftModel(tinyModel()), { dir, methods: picky })).rejects.toThrow(/peft_type "ADDED" \(added\) do not support/u);
+    await expect(loadAdapter(new PeftModel(tinyModel()), { dir, methods: picky })).rejects.toThrow(
+      /peft_type "ADDED" \(added\) do not support/u,
+    );
   });
 
   it("unless told not to be strict: the rest is loaded and reported", async () => {
@@ -254,7 +357,9 @@ describe("loadAdapter refuses, and leaves the model as it was,", () => {
     const report = await loadAdapter(model, { dir, methods, strict: false });
     expect(report.missing).toEqual([`${P}classifier.bias`]);
     expect(report.unexpected).toEqual(["other"]);
-    expect(model.trainable()["default.classifier.bias"]?.data).toEqual(tinyModel().parameters.get("classifier.bias")?.data);
+    expect(model.trainable()["default.classifier.bias"]?.data).toEqual(
+      tinyModel().parameters.get("classifier.bias")?.data,
+    );
   });
 });
 
@@ -263,7 +368,9 @@ describe("MethodRegistry", () => {
     expect(methods.get("added")).toBe(added);
     expect(methods.list()).toHaveLength(1);
     expect(() => methods.get("aded")).toThrow(/No method is called "aded". Did you mean "added"\? Registered: added/u);
-    expect(() => new MethodRegistry().use(added).use({ ...added })).toThrow(expect.objectContaining({ code: "METHOD_EXISTS" }));
+    expect(() => new MethodRegistry().use(added).use({ ...added })).toThrow(
+      expect.objectContaining({ code: "METHOD_EXISTS" }),
+    );
   });
 });
 
@@ -275,7 +382,9 @@ describe.skipIf(!existsSync(publicAdapters))("a config that the Python library w
     const text = readFileSync(join(publicAdapters, name, "adapter_config.json"), "utf8");
     const json = JSON.parse(text) as Record<string, unknown>;
     expect(serializeConfig(json)).toBe(text.replace(/: (\d+)\.0(?=[,\n])/gu, ": $1"));
-    const method = { ...added, wire: { ...added.wire, peftType: "LORA" } } as unknown as Parameters<typeof fromAdapterConfig>[0];
+    const method = { ...added, wire: { ...added.wire, peftType: "LORA" } } as unknown as Parameters<
+      typeof fromAdapterConfig
+    >[0];
     const { config, rest } = fromAdapterConfig(method, json);
     expect(config["targetModules"]).toEqual(json["target_modules"]);
     expect(rest["megatron_core"]).toBe("megatron.core");

@@ -5,7 +5,10 @@ import { PeftError } from "./errors.ts";
 let written = 0;
 
 /** Writes a file in one step for its readers: a temporary file beside it takes its place when it is complete. */
-export async function writeFileAtomic(path: string, data: string | Uint8Array | ((file: FileHandle) => Promise<void>)): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array | ((file: FileHandle) => Promise<void>),
+): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${++written}.tmp`);
   try {
     await mkdir(dirname(path), { recursive: true });
@@ -18,7 +21,7 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array | 
     }
     await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw asPeftError(error, path, "write");
   }
 }
@@ -45,7 +48,8 @@ export async function writeFolderAtomic(dir: string, fill: (temporary: string) =
 async function moveInto(from: string, to: string): Promise<void> {
   const present = await stat(to).catch(() => null);
   if (present === null) return rename(from, to);
-  if (!present.isDirectory()) throw new PeftError("FILE_EXISTS", `${to} is a file, expected a folder. Choose another path.`);
+  if (!present.isDirectory())
+    throw new PeftError("FILE_EXISTS", `${to} is a file, expected a folder. Choose another path.`);
   for (const entry of await readdir(from, { withFileTypes: true })) {
     const source = join(from, entry.name);
     await (entry.isDirectory() ? moveInto(source, join(to, entry.name)) : rename(source, join(to, entry.name)));
@@ -75,7 +79,10 @@ export async function readJson(path: string): Promise<unknown> {
 export async function readJsonObject(path: string): Promise<Record<string, unknown>> {
   const value = await readJson(path);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new PeftError("JSON_INVALID", `${path} should hold a JSON object, found ${Array.isArray(value) ? "an array" : String(value)}.`);
+  throw new PeftError(
+    "JSON_INVALID",
+    `${path} should hold a JSON object, found ${Array.isArray(value) ? "an array" : String(value)}.`,
+  );
 }
 
 /** File-system errors as `PeftError`; others as they are. */
@@ -83,7 +90,11 @@ export function asPeftError(error: unknown, path: string, action: "read" | "writ
   const code = (error as NodeJS.ErrnoException | null)?.code;
   if (error instanceof PeftError || typeof code !== "string" || !/^E[A-Z0-9]+$/u.test(code)) return error;
   if (code === "ENOENT" && action === "read") {
-    return new PeftError("FILE_NOT_FOUND", `${path} does not exist. Check the path; relative paths start at ${process.cwd()}.`, { cause: error });
+    return new PeftError(
+      "FILE_NOT_FOUND",
+      `${path} does not exist. Check the path; relative paths start at ${process.cwd()}.`,
+      { cause: error },
+    );
   }
   const failed = action === "read" ? "FILE_UNREADABLE" : "FILE_UNWRITABLE";
   return new PeftError(failed, `Cannot ${action} ${path}: ${(error as Error).message}.`, { cause: error });

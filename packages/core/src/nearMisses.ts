@@ -2,7 +2,11 @@
  * Candidates that a user probably meant, nearest first: those at the smallest edit distance, at most a third of the longer
  * word (and at least 1), and those of which one contains the other.
  */
-export function nearMisses(word: string, candidates: Iterable<string>, { limit = 3 }: { readonly limit?: number } = {}): string[] {
+export function nearMisses(
+  word: string,
+  candidates: Iterable<string>,
+  { limit = 3 }: { readonly limit?: number } = {},
+): string[] {
   const wanted = word.toLowerCase();
   const scored: { candidate: string; distance: number; contained: boolean }[] = [];
   for (const candidate of new Set(candidates)) {

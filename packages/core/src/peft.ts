@@ -1,7 +1,8 @@
 import { PeftError } from "./errors.ts";
 import type { Method } from "./method/method.ts";
 import type { BaseModel } from "./model/model.ts";
-import { PeftModel, type AttachOptions } from "./peftModel.ts";
+import type { AttachOptions } from "./modelOptions.ts";
+import { PeftModel } from "./peftModel.ts";
 
 export interface UseOptions {
   /** Default: "default", then the method's name. */
@@ -25,10 +26,18 @@ function builder(base: BaseModel, uses: readonly AttachOptions<object>[]): PeftB
   return {
     use(method, config, options = {}) {
       if (typeof method !== "object" || method === null || typeof method.targets !== "function") {
-        throw new PeftError("METHOD_INVALID", `use() expects a method, got ${typeof method}. Import one and pass it as it is: peft(base).use(method, { … }).`);
+        throw new PeftError(
+          "METHOD_INVALID",
+          `use() expects a method, got ${typeof method}. Import one and pass it as it is: peft(base).use(method, { … }).`,
+        );
       }
       const name = options.name ?? (uses.length === 0 ? "default" : method.name);
-      const use = { name, method: method as unknown as Method, config: config as object | undefined, seed: options.seed };
+      const use = {
+        name,
+        method: method as unknown as Method,
+        config: config as object | undefined,
+        seed: options.seed,
+      };
       return builder(base, [...uses, use]);
     },
     async apply() {

@@ -2,16 +2,27 @@ import { gradientCheck, installMatchers, tol } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it, vi } from "vitest";
 import { added, fill, logits, tensors, tinyModel, BATCH } from "../test/tiny.ts";
-import { createGenerator, defineMethod, float32, peft, PeftModel, type BaseModel, type HostTensor, type Method } from "./index.ts";
+import {
+  createGenerator,
+  defineMethod,
+  float32,
+  peft,
+  PeftModel,
+  type BaseModel,
+  type HostTensor,
+  type Method,
+} from "./index.ts";
 
 installMatchers();
 
-const copyOf = (base: BaseModel): Map<string, number[]> => new Map([...base.parameters].map(([name, { data }]) => [name, [...data]]));
+const copyOf = (base: BaseModel): Map<string, number[]> =>
+  new Map([...base.parameters].map(([name, { data }]) => [name, [...data]]));
 
 describe("a model without adapters", () => {
   it("computes y = x·Wᵀ + b for both layouts", () => {
     const base = tinyModel();
-    const p = (name: string): tf.Tensor => tensors({ [name]: base.parameters.get(name) as HostTensor })[name] as tf.Tensor;
+    const p = (name: string): tf.Tensor =>
+      tensors({ [name]: base.parameters.get(name) as HostTensor })[name] as tf.Tensor;
     const expected = tf.tidy(() => {
       const x = tf.gather(p("body.embed.weight"), tf.tensor1d([...BATCH.input_ids.dataSync()], "int32")) as tf.Tensor2D;
       const linear = (path: string, input: tf.Tensor2D, transposed: boolean): tf.Tensor2D =>
@@ -30,12 +41,21 @@ describe("a model without adapters", () => {
 
   it("names layers and parameters that do not exist", () => {
     const base = tinyModel();
-    const broken = (call: BaseModel["forward"]): (() => unknown) => () => logits(new PeftModel({ ...base, forward: call }));
+    const broken =
+      (call: BaseModel["forward"]): (() => unknown) =>
+      () =>
+        logits(new PeftModel({ ...base, forward: call }));
     const x = tf.zeros([1, 4]);
-    expect(broken((f) => ({ logits: f.linear("body.layer.0.qurey", x) }))).toThrow(/lists no such site. Did you mean "body.layer.0.query"/u);
-    expect(broken((f) => ({ logits: f.linear("body.embed", x) }))).toThrow(/of kind embedding, but is called as linear/u);
+    expect(broken((f) => ({ logits: f.linear("body.layer.0.qurey", x) }))).toThrow(
+      /lists no such site. Did you mean "body.layer.0.query"/u,
+    );
+    expect(broken((f) => ({ logits: f.linear("body.embed", x) }))).toThrow(
+      /of kind embedding, but is called as linear/u,
+    );
     expect(broken((f) => ({ logits: f.parameter("classifier.wieght") }))).toThrow(/Did you mean "classifier.weight"/u);
-    expect(() => new PeftModel(base).forward({ frozen: {}, trainable: {} }, BATCH, { training: false })).toThrow(/No tensor "body.embed.weight" was passed/u);
+    expect(() => new PeftModel(base).forward({ frozen: {}, trainable: {} }, BATCH, { training: false })).toThrow(
+      /No tensor "body.embed.weight" was passed/u,
+    );
   });
 });
 
@@ -46,7 +66,14 @@ describe("attach", () => {
     const model = await peft(base).use(added, { rank: 3 }).apply();
     expect(logits(model)).toBeAllClose(logits(new PeftModel(base)), tol.exact);
     expect(Object.keys(model.trainable()).sort()).toEqual(
-      ["body.layer.0.query.a", "body.layer.0.query.b", "body.layer.1.query.a", "body.layer.1.query.b", "classifier.bias", "classifier.weight"].map((key) => `default.${key}`),
+      [
+        "body.layer.0.query.a",
+        "body.layer.0.query.b",
+        "body.layer.1.query.a",
+        "body.layer.1.query.b",
+        "classifier.bias",
+        "classifier.weight",
+      ].map((key) => `default.${key}`),
     );
     fill(model, 5);
     expect(logits(model)).not.toBeAllClose(logits(new PeftModel(base)), { absolute: 0.1, relative: 0 });
@@ -56,19 +83,25 @@ describe("attach", () => {
   it("draws parameters in the model's order from one seeded generator", async () => {
     const draw = async (seed: number): Promise<number[]> => {
       const model = await peft(tinyModel()).use(added, { rank: 3 }, { seed }).apply();
-      return ["body.layer.0.query.a", "body.layer.1.query.a"].flatMap((name) => [...(model.adapters.get("default")?.params.get(name)?.data ?? [])]);
+      return ["body.layer.0.query.a", "body.layer.1.query.a"].flatMap((name) => [
+        ...(model.adapters.get("default")?.params.get(name)?.data ?? []),
+      ]);
     };
     expect(await draw(4)).toEqual([...createGenerator(4).uniform(24, -1, 1)]);
     expect(await draw(4)).not.toEqual(await draw(5));
   });
 
   it("has the gradient that finite differences have", async () => {
-    const model = await peft(tinyModel()).use(added, { targetModules: ["query", "value"] }, { seed: 1 }).apply();
+    const model = await peft(tinyModel())
+      .use(added, { targetModules: ["query", "value"] }, { seed: 1 })
+      .apply();
     fill(model, 2);
     const names = Object.keys(model.trainable());
     const frozen = tensors(model.frozen());
     const loss = (...xs: tf.Tensor[]): tf.Scalar =>
-      model.loss({ frozen, trainable: Object.fromEntries(names.map((name, i) => [name, xs[i] as tf.Tensor])) }, BATCH, { training: false });
+      model.loss({ frozen, trainable: Object.fromEntries(names.map((name, i) => [name, xs[i] as tf.Tensor])) }, BATCH, {
+        training: false,
+      });
     gradientCheck(loss, Object.values(tensors(model.trainable())));
   });
 
@@ -88,15 +121,24 @@ describe("attach", () => {
 
   it("refuses unusable names, configs and values", async () => {
     const model = await peft(tinyModel()).use(added).apply();
-    for (const name of ["", "a.b", "a/b", "..", "a:b"]) await expect(model.attach({ name, method: added })).rejects.toMatchObject({ code: "ADAPTER_NAME_INVALID" });
+    for (const name of ["", "a.b", "a/b", "..", "a:b"])
+      await expect(model.attach({ name, method: added })).rejects.toMatchObject({ code: "ADAPTER_NAME_INVALID" });
     await expect(model.attach({ method: added })).rejects.toMatchObject({ code: "ADAPTER_EXISTS" });
     const wrong = { rnk: 4 } as object;
-    await expect(model.attach({ name: "b", method: added, config: wrong })).rejects.toThrow(/"rnk".*Did you mean "rank"/su);
-    await expect(model.attach({ name: "b", method: added, config: { rank: -1 } })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
-    await expect(model.attach({ name: "b", method: added, config: { modulesToSave: ["clasifier"] } })).rejects.toThrow(/no such module. Did you mean "classifier"/u);
+    await expect(model.attach({ name: "b", method: added, config: wrong })).rejects.toThrow(
+      /"rnk".*Did you mean "rank"/su,
+    );
+    await expect(model.attach({ name: "b", method: added, config: { rank: -1 } })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+    });
+    await expect(model.attach({ name: "b", method: added, config: { modulesToSave: ["clasifier"] } })).rejects.toThrow(
+      /no such module. Did you mean "classifier"/u,
+    );
     expect([...model.adapters.keys()]).toEqual(["default"]);
     expect(() => model.setTrainable({ nothing: float32([1], [1]) })).toThrow(/no trainable parameter/u);
-    expect(() => model.setTrainable({ "default.classifier.bias": float32([1], [1]) })).toThrow(/has shape \[2\], got \[1\]/u);
+    expect(() => model.setTrainable({ "default.classifier.bias": float32([1], [1]) })).toThrow(
+      /has shape \[2\], got \[1\]/u,
+    );
   });
 
   it("reports parameters in the Python library's words", async () => {
@@ -176,7 +218,9 @@ describe("a method that allows one active adapter", () => {
     const single = { ...added, capabilities: { ...added.capabilities, multiAdapter: false } };
     const model = await peft(tinyModel()).use(single, {}, { name: "one" }).apply();
     await model.attach({ name: "two", method: single });
-    expect(() => model.setActive(["one", "two"])).toThrow(/Only one adapter of method "added" can be active, got "one" and "two"/u);
+    expect(() => model.setActive(["one", "two"])).toThrow(
+      /Only one adapter of method "added" can be active, got "one" and "two"/u,
+    );
     expect(() => model.setActive(["two"])).not.toThrow();
   });
 });
@@ -189,7 +233,11 @@ describe("disable", () => {
     const base = logits(new PeftModel(tinyModel()));
     expect(model.disable(() => logits(model))).toBeAllClose(base, tol.exact);
     expect(await model.disable(async () => Promise.resolve().then(() => logits(model)))).toBeAllClose(base, tol.exact);
-    expect(() => model.disable(() => { throw new Error("inside"); })).toThrow("inside");
+    expect(() =>
+      model.disable(() => {
+        throw new Error("inside");
+      }),
+    ).toThrow("inside");
     model.merge();
     expect(model.disable(() => logits(model))).toBeAllClose(base, tol.exact);
     model.unmerge();
@@ -212,7 +260,8 @@ describe("merge", () => {
     model.merge();
     expect(weights()).toEqual(once);
     expect(model.merged).toEqual(["default"]);
-    for (const act of [() => model.detach("default"), () => model.setActive([])]) expect(act).toThrow(/is merged and cannot/u);
+    for (const act of [() => model.detach("default"), () => model.setActive([])])
+      expect(act).toThrow(/is merged and cannot/u);
     model.unmerge();
     expect(weights()).toEqual(before);
     expect(logits(model)).toBeAllClose(adapted, tol.exact);
@@ -235,8 +284,15 @@ describe("merge", () => {
     fill(model, 6);
     const key = "default.body.layer.1.query.a";
     const value = model.trainable()[key] as HostTensor;
-    model.setTrainable({ [key]: float32(Float32Array.from(value.data, (x, i) => (i === 3 ? NaN : x)), value.shape) });
-    expect(() => model.merge({ safe: true })).toThrow(/Merging the adapter "default" would put NaN at position \d+ of "body.layer.1.query.weight"/u);
+    model.setTrainable({
+      [key]: float32(
+        Float32Array.from(value.data, (x, i) => (i === 3 ? NaN : x)),
+        value.shape,
+      ),
+    });
+    expect(() => model.merge({ safe: true })).toThrow(
+      /Merging the adapter "default" would put NaN at position \d+ of "body.layer.1.query.weight"/u,
+    );
     expect(model.merged).toEqual([]);
     expect(() => model.mergeAndUnload({ safe: true })).toThrow(expect.objectContaining({ code: "MERGE_NOT_FINITE" }));
     expect(() => model.merge()).not.toThrow();
@@ -250,7 +306,9 @@ describe("merge", () => {
 
   it("unties the weight of the layer that it changes", async () => {
     const base = tinyModel();
-    const model = await peft(base).use(added, { targetModules: ["embed"] }).apply();
+    const model = await peft(base)
+      .use(added, { targetModules: ["embed"] })
+      .apply();
     const merged = model.mergeAndUnload();
     expect(merged.parameters.get("decoder.weight")).toBe(base.parameters.get("decoder.weight"));
     expect(merged.parameters.get("body.embed.weight")).not.toBe(base.parameters.get("body.embed.weight"));
@@ -270,11 +328,15 @@ describe("training", () => {
   const run = (model: PeftModel, training: boolean, step?: number): Float32Array =>
     tf.tidy(() => {
       const options = { training, key: step === undefined ? undefined : key(step) };
-      return model.forward({ frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) }, BATCH, options)["logits"]?.dataSync() as Float32Array;
+      return model
+        .forward({ frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) }, BATCH, options)
+        ["logits"]?.dataSync() as Float32Array;
     });
 
   it("needs a key for dropout, repeats itself for the same key and not for another", async () => {
-    const model = await peft(tinyModel(7, { dropout: 0.5 })).use(added, { dropout: 0.5 }).apply();
+    const model = await peft(tinyModel(7, { dropout: 0.5 }))
+      .use(added, { dropout: 0.5 })
+      .apply();
     fill(model, 4);
     expect(() => run(model, true)).toThrow(expect.objectContaining({ code: "KEY_MISSING" }));
     expect(run(model, true, 1)).toBeAllClose(run(model, true, 1), tol.exact);
@@ -286,7 +348,8 @@ describe("training", () => {
     const steps: number[] = [];
     const penalized = defineMethod({
       ...added,
-      penalty: ({ sites }) => tf.addN(sites.map(({ params }) => tf.sum(tf.square(params["b"] as tf.Tensor)))) as tf.Scalar,
+      penalty: ({ sites }) =>
+        tf.addN(sites.map(({ params }) => tf.sum(tf.square(params["b"] as tf.Tensor)))) as tf.Scalar,
       afterStep: ({ step, sites }) => {
         steps.push(step);
         for (const { params } of sites) params["b"]?.data.fill(0.5);
@@ -305,15 +368,25 @@ describe("training", () => {
 });
 
 describe("a method that replaces weights and keeps buffers", () => {
-  const half = (base: HostTensor): HostTensor => float32(Float32Array.from(base.data, (x) => x / 2), base.shape);
+  const half = (base: HostTensor): HostTensor =>
+    float32(
+      Float32Array.from(base.data, (x) => x / 2),
+      base.shape,
+    );
   const residual = defineMethod({
     ...added,
-    init: ({ weight }) => ({ params: { scale: float32([1], [1]) }, buffers: { start: half(weight) }, weight: half(weight) }),
+    init: ({ weight }) => ({
+      params: { scale: float32([1], [1]) },
+      buffers: { start: half(weight) },
+      weight: half(weight),
+    }),
     forward: ({ base, x, params, site }) => {
       const start = tf.mul(params["start"] as tf.Tensor2D, params["scale"] as tf.Tensor) as tf.Tensor2D;
       return tf.add(base(x), tf.matMul(x, start, false, site.layout === "out_in"));
     },
-    delta: ({ params }) => ({ weight: tf.mul(params["start"] as tf.Tensor2D, params["scale"] as tf.Tensor) as tf.Tensor2D }),
+    delta: ({ params }) => ({
+      weight: tf.mul(params["start"] as tf.Tensor2D, params["scale"] as tf.Tensor) as tf.Tensor2D,
+    }),
   });
 
   it("computes as before, freezes the buffers and leaves the base alone", async () => {
@@ -333,7 +406,14 @@ describe("a method that replaces weights and keeps buffers", () => {
 function trainsAll({ multiAdapter = false } = {}): Method {
   const { name, description, package: pkg, wire, config } = added;
   return defineMethod({
-    ...{ name, description, package: pkg, wire, config, capabilities: { merge: true, multiAdapter, identityAtStart: true } },
+    ...{
+      name,
+      description,
+      package: pkg,
+      wire,
+      config,
+      capabilities: { merge: true, multiAdapter, identityAtStart: true },
+    },
     targets: () => null,
     trains: () => true,
   }) as unknown as Method;

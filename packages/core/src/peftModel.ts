@@ -1,36 +1,18 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { createAdapter, layerTensors, type Adapter } from "./adapter/adapter.ts";
 import { checkNewName, findAdapter } from "./adapter/names.ts";
-import { mergeLayers, requireMergeable } from "./adapter/merge.ts";
+import { mergeAdapters, requireMergeable } from "./adapter/merge.ts";
 import { adapterPenalties } from "./adapter/penalties.ts";
 import { buildView, type View } from "./adapter/view.ts";
 import { PeftError } from "./errors.ts";
 import { ensureTfjs } from "./gradients.ts";
 import type { Method } from "./method/method.ts";
 import { LayeredForward } from "./model/layeredForward.ts";
-import type { BaseModel } from "./model/model.ts";
+import { withParameters, type BaseModel } from "./model/model.ts";
 import type { LayerSite } from "./model/site.ts";
+import type { AttachOptions, ForwardOptions, MergeOptions, ModelTensors, SetActiveOptions } from "./modelOptions.ts";
 import { countParameters, formatTrainableReport, type TrainableReport } from "./report.ts";
 import type { HostTensor, Named } from "./tensors.ts";
-
-/** The tensors of a program: `model.frozen()` and `model.trainable()`, as tensors. */
-export interface ModelTensors {
-  readonly frozen: Named<tf.Tensor>;
-  readonly trainable: Named<tf.Tensor>;
-}
-
-export interface ForwardOptions {
-  readonly training: boolean;
-  /** int32 [2]: the run's seed and the step. Needed while training with dropout. */
-  readonly key?: tf.Tensor1D | undefined;
-}
-
-export interface AttachOptions<Config extends object> {
-  readonly name?: string;
-  readonly method: Method<Config>;
-  readonly config?: Partial<Config> | undefined;
-  readonly seed?: number | undefined;
-}
 
 /**
  * A base model and its adapters. The base is never written to: switching adapters, disabling, merging and unmerging are exact.
@@ -76,7 +58,12 @@ export class PeftModel {
    * Adds an adapter; it becomes active when it is the first one.
    * @throws PeftError `ADAPTER_EXISTS`, `ADAPTER_NAME_INVALID`, `CONFIG_INVALID`, `TARGET_NOT_FOUND`, `MODULE_UNKNOWN`.
    */
-  async attach<Config extends object>({ name = "default", method, config, seed }: AttachOptions<Config>): Promise<Adapter> {
+  async attach<Config extends object>({
+    name = "default",
+    method,
+    config,
+    seed,
+  }: AttachOptions<Config>): Promise<Adapter> {
     checkNewName(this.#adapters, name);
     const adapter = await createAdapter(this.base, { name, method: method as unknown as Method, config, seed });
     this.insert(adapter);
@@ -94,7 +81,7 @@ export class PeftModel {
    * Chooses the adapters that apply, in this order, and which of them learn (default: all of them). An empty list: the base model.
    * @throws PeftError `ADAPTER_UNKNOWN`, `ADAPTER_CONFLICT` (adapters that exclude each other), `ADAPTER_MERGED`.
    */
-  setActive(names: string | readonly string[], { trainable }: { readonly trainable?: readonly string[] } = {}): void {
+  setActive(names: string | readonly string[], { trainable }: SetActiveOptions = {}): void {
     const wanted = [...new Set(typeof names === "string" ? [names] : names)];
     const learning = trainable ?? wanted;
     for (const name of [...wanted, ...learning]) findAdapter(this.#adapters, name);
@@ -138,7 +125,10 @@ export class PeftModel {
     this.#adapters.delete(name);
     const next = [...this.#adapters.keys()].sort()[0];
     const active = remaining.length > 0 || next === undefined || !this.#active.includes(name) ? remaining : [next];
-    this.#assign({ active, trainable: remaining.length > 0 ? this.#trainable.filter((other) => other !== name) : active });
+    this.#assign({
+      active,
+      trainable: remaining.length > 0 ? this.#trainable.filter((other) => other !== name) : active,
+    });
     return adapter;
   }
 
@@ -169,19 +159,30 @@ export class PeftModel {
     const { slots } = this.#current();
     for (const [key, value] of Object.entries(values)) {
       const slot = slots.get(key);
-      if (slot === undefined) throw new PeftError("PARAMETER_UNKNOWN", `"${key}" is no trainable parameter of the current structure.`);
+      if (slot === undefined)
+        throw new PeftError("PARAMETER_UNKNOWN", `"${key}" is no trainable parameter of the current structure.`);
       const { shape } = slot.read();
       if (shape.join() !== value.shape.join()) {
-        throw new PeftError("SHAPE_MISMATCH", `"${key}" has shape [${shape.join(", ")}], got [${value.shape.join(", ")}].`);
+        throw new PeftError(
+          "SHAPE_MISMATCH",
+          `"${key}" has shape [${shape.join(", ")}], got [${value.shape.join(", ")}].`,
+        );
       }
       slot.write(value);
     }
   }
 
   /** Traceable: the model's outputs for tensors made from `frozen()` and `trainable()`. */
-  forward({ frozen, trainable }: ModelTensors, batch: Named<tf.Tensor>, { training, key }: ForwardOptions): Named<tf.Tensor> {
+  forward(
+    { frozen, trainable }: ModelTensors,
+    batch: Named<tf.Tensor>,
+    { training, key }: ForwardOptions,
+  ): Named<tf.Tensor> {
     const view = this.#current();
-    return this.base.forward(new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], training, key }), batch);
+    return this.base.forward(
+      new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], training, key }),
+      batch,
+    );
   }
 
   /** Traceable: mean loss of a batch; while training, plus the penalties of the adapters that learn. */
@@ -210,22 +211,18 @@ export class PeftModel {
    * The originals are kept, so that `unmerge` restores every bit.
    * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe`; nothing is merged then.
    */
-  merge({ safe = false, adapters = this.#active }: { readonly safe?: boolean; readonly adapters?: readonly string[] } = {}): void {
+  merge({ safe = false, adapters = this.#active }: MergeOptions = {}): void {
     const chosen = adapters.filter((name) => !this.#merged.has(name)).map((name) => findAdapter(this.#adapters, name));
     chosen.forEach(requireMergeable);
     const before = { active: this.#active, trainable: this.#trainable };
     this.setActive([...new Set([...this.#active, ...adapters])], { trainable: this.#trainable });
-    const weights = new Map(this.#mergedWeights);
     try {
-      for (const adapter of chosen) {
-        const current = (name: string): HostTensor => weights.get(name) ?? this.#effective(name);
-        for (const [name, tensor] of mergeLayers({ adapter, current, safe })) weights.set(name, tensor);
-      }
+      const start = { weights: this.#mergedWeights, effective: (name: string) => this.#effective(name) };
+      this.#mergedWeights = mergeAdapters(chosen, { ...start, safe });
     } catch (error) {
       this.#assign(before);
       throw error;
     }
-    this.#mergedWeights = weights;
     for (const { name } of chosen) this.#merged.add(name);
     this.#view = null;
   }
@@ -241,12 +238,20 @@ export class PeftModel {
    * A base model of its own with the active adapters merged and their saved modules in place. This model stays as it is.
    * @throws PeftError as `merge`.
    */
-  mergeAndUnload({ safe = false, adapters = this.#active }: { readonly safe?: boolean; readonly adapters?: readonly string[] } = {}): BaseModel {
-    const before = { active: this.#active, trainable: this.#trainable, merged: this.#merged, weights: this.#mergedWeights };
+  mergeAndUnload({ safe = false, adapters = this.#active }: MergeOptions = {}): BaseModel {
+    const before = {
+      active: this.#active,
+      trainable: this.#trainable,
+      merged: this.#merged,
+      weights: this.#mergedWeights,
+    };
     this.#merged = new Set(before.merged);
     try {
       this.merge({ safe, adapters });
-      return withParameters(this.base, new Map([...this.base.parameters.keys()].map((name) => [name, this.#effective(name)])));
+      return withParameters(
+        this.base,
+        new Map([...this.base.parameters.keys()].map((name) => [name, this.#effective(name)])),
+      );
     } finally {
       this.#merged = before.merged;
       this.#mergedWeights = before.weights;
@@ -255,11 +260,16 @@ export class PeftModel {
   }
 
   trainableReport(): TrainableReport {
-    return countParameters(this.base, { adapters: this.#adapters.values(), trainable: Object.values(this.trainable()) });
+    return countParameters(this.base, {
+      adapters: this.#adapters.values(),
+      trainable: Object.values(this.trainable()),
+    });
   }
 
   /** Prints the report in one line, as the Python library does. */
   printTrainableParameters(): void {
+    // Printing is what this method is for.
+    // eslint-disable-next-line no-console
     console.log(formatTrainableReport(this.trainableReport()));
   }
 
@@ -296,15 +306,6 @@ export class PeftModel {
     }
     return this.#view;
   }
-}
-
-function withParameters(base: BaseModel, parameters: Map<string, HostTensor>): BaseModel {
-  const { name, configJson, modelType, head, sites, defaultTargets, headModules } = base;
-  return {
-    ...{ name, configJson, modelType, head, sites, defaultTargets, headModules, parameters },
-    forward: (f, batch) => base.forward(f, batch),
-    loss: (outputs, batch) => base.loss(outputs, batch),
-  };
 }
 
 function mergedError(name: string, action: string): PeftError {

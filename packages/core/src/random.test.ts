@@ -16,11 +16,15 @@ interface Fixture {
   readonly uniform: (Case & { readonly low: number; readonly high: number })[];
   readonly normal: (Case & { readonly mean: number; readonly std: number })[];
   readonly permutation: Case[];
-  readonly sequence: Record<"normal3" | "permutation5" | "normal2" | "normal20" | "uniform3", number[]> & { readonly seed: number };
+  readonly sequence: Record<"normal3" | "permutation5" | "normal2" | "normal20" | "uniform3", number[]> & {
+    readonly seed: number;
+  };
   readonly kaiming: { readonly seed: number; readonly shape: number[]; readonly values: number[] };
 }
 
-const fixture = JSON.parse(readFileSync(new URL("../../../fixtures/random/random.json", import.meta.url), "utf8")) as Fixture;
+const fixture = JSON.parse(
+  readFileSync(new URL("../../../fixtures/random/random.json", import.meta.url), "utf8"),
+) as Fixture;
 
 describe("createGenerator equals torch", () => {
   it("in its bits", () => {

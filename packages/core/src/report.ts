@@ -22,7 +22,8 @@ export function countParameters(
   base: BaseModel,
   { adapters, trainable }: { readonly adapters: Iterable<Adapter>; readonly trainable: Iterable<HostTensor> },
 ): TrainableReport {
-  const size = (tensors: Iterable<HostTensor>): number => [...new Set(tensors)].reduce((sum, { data }) => sum + data.length, 0);
+  const size = (tensors: Iterable<HostTensor>): number =>
+    [...new Set(tensors)].reduce((sum, { data }) => sum + data.length, 0);
   const learned = size(trainable);
   let total = size(base.parameters.values());
   for (const { params, buffers, overrides } of adapters) {

@@ -5,7 +5,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { createGenerator, float32, int32, openSafetensors, PeftError, SafetensorsFile, writeSafetensors, type HostTensor, type TensorSource } from "./index.ts";
+import {
+  createGenerator,
+  float32,
+  int32,
+  openSafetensors,
+  PeftError,
+  SafetensorsFile,
+  writeSafetensors,
+  type HostTensor,
+  type TensorSource,
+} from "./index.ts";
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from "./safetensors/dtypes.ts";
 
 installMatchers();
@@ -35,7 +45,12 @@ function file(header: object | string, data: Uint8Array = new Uint8Array(0), cla
 }
 
 async function failure(path: string): Promise<PeftError> {
-  const error: unknown = await openSafetensors(path).then(readAll).then(() => null, (reason: unknown) => reason);
+  const error: unknown = await openSafetensors(path)
+    .then(readAll)
+    .then(
+      () => null,
+      (reason: unknown) => reason,
+    );
   expect(error).toBeInstanceOf(PeftError);
   return error as PeftError;
 }
@@ -69,13 +84,22 @@ describe("SafetensorsFile reads the reference implementation's files", () => {
   it("refuses 64-bit integers that do not fit, and types that it does not read", async () => {
     const wide = Buffer.alloc(8);
     wide.writeBigInt64LE(2n ** 40n);
-    expect(await failure(file({ x: { dtype: "I64", shape: [1], data_offsets: [0, 8] } }, wide))).toMatchObject({ code: "DTYPE_UNSUPPORTED" });
-    expect(await failure(file({ x: { dtype: "I16", shape: [4], data_offsets: [0, 8] } }, wide))).toMatchObject({ code: "DTYPE_UNSUPPORTED" });
+    expect(await failure(file({ x: { dtype: "I64", shape: [1], data_offsets: [0, 8] } }, wide))).toMatchObject({
+      code: "DTYPE_UNSUPPORTED",
+    });
+    expect(await failure(file({ x: { dtype: "I16", shape: [4], data_offsets: [0, 8] } }, wide))).toMatchObject({
+      code: "DTYPE_UNSUPPORTED",
+    });
   });
 });
 
 describe("half precision", () => {
-  const { float32: bits, float16, bfloat16, float16Checksum } = json<Record<"float32" | "float16" | "bfloat16", number[]> & { float16Checksum: number }>("halves.json");
+  const {
+    float32: bits,
+    float16,
+    bfloat16,
+    float16Checksum,
+  } = json<Record<"float32" | "float16" | "bfloat16", number[]> & { float16Checksum: number }>("halves.json");
   const singles = [...new Float32Array(Int32Array.from(bits).buffer)];
 
   it("rounds as torch does", () => {
@@ -111,8 +135,12 @@ describe("writeSafetensors", () => {
   });
 
   it.each(["bert-base-lora", "gpt2-lora"])("rewrites a public adapter byte for byte: %s", async (name) => {
-    const path = fileURLToPath(new URL(`../../../../shared/data/adapters/${name}/adapter_model.safetensors`, import.meta.url));
-    const original = await Promise.resolve().then(() => readFileSync(path)).catch(() => null);
+    const path = fileURLToPath(
+      new URL(`../../../../shared/data/adapters/${name}/adapter_model.safetensors`, import.meta.url),
+    );
+    const original = await Promise.resolve()
+      .then(() => readFileSync(path))
+      .catch(() => null);
     if (original === null) return expect(original, "skipped: the file is not beside the checkout").toBeNull();
     const copy = join(temporary, "copy.safetensors");
     await writeSafetensors(copy, await readAll(await SafetensorsFile.open(path)));
@@ -121,14 +149,32 @@ describe("writeSafetensors", () => {
 
   it("rounds to half precision on request and leaves integers alone", async () => {
     const path = join(temporary, "half.safetensors");
-    await writeSafetensors(path, new Map([["x", float32([0.1, 1 / 3], [2])], ["i", int32([70000], [1])]]), { dtype: "F16" });
+    await writeSafetensors(
+      path,
+      new Map([
+        ["x", float32([0.1, 1 / 3], [2])],
+        ["i", int32([70000], [1])],
+      ]),
+      { dtype: "F16" },
+    );
     const tensors = await readAll(await SafetensorsFile.open(path));
     expect(tensors.get("x")).toBeAllClose([0.0999755859375, 0.333251953125], tol.exact);
     expect(tensors.get("i")).toBeAllClose([70000], tol.exact);
   });
 
   it("leaves nothing behind when it fails", async () => {
-    const broken = new Map([["x", { dtype: "float32", shape: [1], get data(): Float32Array { throw new Error("gone"); } } as HostTensor]]);
+    const broken = new Map([
+      [
+        "x",
+        {
+          dtype: "float32",
+          shape: [1],
+          get data(): Float32Array {
+            throw new Error("gone");
+          },
+        } as HostTensor,
+      ],
+    ]);
     await expect(writeSafetensors(join(temporary, "broken.safetensors"), broken)).rejects.toThrow("gone");
     expect((await readdir(temporary)).filter((name) => name.includes("broken"))).toEqual([]);
   });
@@ -146,7 +192,10 @@ describe("shards", () => {
     await writeSafetensors(join(temporary, "model-2.safetensors"), new Map([["b", float32([2], [1])]]));
     index({ a: "model-1.safetensors", b: "model-2.safetensors" });
     const tensors = await readAll(await openSafetensors(temporary));
-    expect([...tensors].map(([name, { data }]) => [name, data[0]])).toEqual([["a", 1], ["b", 2]]);
+    expect([...tensors].map(([name, { data }]) => [name, data[0]])).toEqual([
+      ["a", 1],
+      ["b", 2],
+    ]);
   });
 
   it.each([
@@ -166,7 +215,11 @@ describe("shards", () => {
 });
 
 describe("a lying header", () => {
-  const f32 = (begin: unknown, end: unknown, shape: unknown = [2]): object => ({ dtype: "F32", shape, data_offsets: [begin, end] });
+  const f32 = (begin: unknown, end: unknown, shape: unknown = [2]): object => ({
+    dtype: "F32",
+    shape,
+    data_offsets: [begin, end],
+  });
   const data = new Uint8Array(16);
 
   it.each<[string, object | string]>([
@@ -197,7 +250,10 @@ describe("a lying header", () => {
     ["no JSON", '{"a":'],
     ["an empty header", ""],
     ["a name given twice", `{"a":${JSON.stringify(f32(0, 16, [4]))},"a":${JSON.stringify(f32(0, 16, [4]))}}`],
-    ["a name given twice in other letters", `{"a":${JSON.stringify(f32(0, 16, [4]))},"\\u0061":${JSON.stringify(f32(0, 16, [4]))}}`],
+    [
+      "a name given twice in other letters",
+      `{"a":${JSON.stringify(f32(0, 16, [4]))},"\\u0061":${JSON.stringify(f32(0, 16, [4]))}}`,
+    ],
     ["a field given twice", `{"a":{"dtype":"F32","dtype":"F32","shape":[4],"data_offsets":[0,16]}}`],
   ])("is refused: %s", async (_, header) => {
     expect(await failure(file(header, data))).toMatchObject({ code: "SAFETENSORS_INVALID" });
@@ -218,7 +274,10 @@ describe("a lying header", () => {
   });
 
   it("may hold __proto__ as a name, and zero-size and scalar tensors", async () => {
-    const path = file(`{"__proto__":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]},"s":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`, new Uint8Array(4));
+    const path = file(
+      `{"__proto__":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]},"s":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`,
+      new Uint8Array(4),
+    );
     const tensors = await readAll(await SafetensorsFile.open(path));
     expect(tensors.get("__proto__")?.shape).toEqual([0, 3]);
     expect(tensors.get("s")?.data).toHaveLength(1);

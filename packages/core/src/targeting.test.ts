@@ -5,7 +5,8 @@ import { z } from "zod";
 
 const base = tinyModel();
 const schema = z.strictObject(targetFields);
-const targets = (config: Partial<TargetConfig>, context = base): string[] => resolveTargets(schema.parse(config), context).map((site) => site.path);
+const targets = (config: Partial<TargetConfig>, context = base): string[] =>
+  resolveTargets(schema.parse(config), context).map((site) => site.path);
 const QUERIES = ["body.layer.0.query", "body.layer.1.query"];
 
 function failure(config: Partial<TargetConfig>, context = base): PeftError {
@@ -26,19 +27,43 @@ describe("resolveTargets", () => {
     ["suffixes in the model's order", { targetModules: ["value", "query"] }, [...QUERIES, "body.layer.1.value"]],
     ["a suffix only behind a dot", { targetModules: ["uery", "value"] }, ["body.layer.1.value"]],
     ["list entries literally", { targetModules: ["body.layer.\\d.query", "value"] }, ["body.layer.1.value"]],
-    ["a regular expression over the whole path", { targetModules: ".*\\.(query|value)" }, [...QUERIES, "body.layer.1.value"]],
+    [
+      "a regular expression over the whole path",
+      { targetModules: ".*\\.(query|value)" },
+      [...QUERIES, "body.layer.1.value"],
+    ],
     ["alternatives of a regular expression as a whole", { targetModules: "x|.*0\\.query" }, ["body.layer.0.query"]],
-    ["all-linear, without the head and the embedding", { targetModules: "all-linear" }, [...QUERIES, "body.layer.1.value"]],
+    [
+      "all-linear, without the head and the embedding",
+      { targetModules: "all-linear" },
+      [...QUERIES, "body.layer.1.value"],
+    ],
     ["all-linear in capitals", { targetModules: "ALL-LINEAR", layersToTransform: 0 }, ["body.layer.0.query"]],
     ["an embedding by name", { targetModules: ["embed"] }, ["body.embed"]],
     ["roles", { targetRoles: ["value", "embedding"] }, ["body.embed", "body.layer.1.value"]],
-    ["all but excluded suffixes", { targetModules: "all-linear", excludeModules: ["0.query", "value"] }, ["body.layer.1.query"]],
-    ["all but an excluded expression", { targetModules: "all-linear", excludeModules: ".*query" }, ["body.layer.1.value"]],
+    [
+      "all but excluded suffixes",
+      { targetModules: "all-linear", excludeModules: ["0.query", "value"] },
+      ["body.layer.1.query"],
+    ],
+    [
+      "all but an excluded expression",
+      { targetModules: "all-linear", excludeModules: ".*query" },
+      ["body.layer.1.value"],
+    ],
     ["one block", { layersToTransform: 1 }, ["body.layer.1.query"]],
     ["several blocks", { targetModules: ["query", "embed"], layersToTransform: [0, 1] }, QUERIES],
-    ["a whole path whatever the blocks", { targetModules: ["query", "body.embed"], layersToTransform: [0] }, ["body.embed", "body.layer.0.query"]],
+    [
+      "a whole path whatever the blocks",
+      { targetModules: ["query", "body.embed"], layersToTransform: [0] },
+      ["body.embed", "body.layer.0.query"],
+    ],
     ["the head when it is not saved", { targetModules: ["classifier"], modulesToSave: [] }, ["classifier"]],
-    ["nothing of a saved module", { targetModules: ["query", "value"], modulesToSave: ["layer.1"] }, ["body.layer.0.query"]],
+    [
+      "nothing of a saved module",
+      { targetModules: ["query", "value"], modulesToSave: ["layer.1"] },
+      ["body.layer.0.query"],
+    ],
   ])("finds %s", (_, config, expected) => {
     expect(targets(config)).toEqual(expected);
   });
@@ -48,10 +73,25 @@ describe("resolveTargets", () => {
   });
 
   it.each<[string, Partial<TargetConfig>, string, RegExp]>([
-    ["near misses and what there is", { targetModules: ["qurey"] }, "TARGET_NOT_FOUND", /matches \["qurey"\]\. Did you mean "query"\? Layers end in: embed, query, value\./u],
+    [
+      "near misses and what there is",
+      { targetModules: ["qurey"] },
+      "TARGET_NOT_FOUND",
+      /matches \["qurey"\]\. Did you mean "query"\? Layers end in: embed, query, value\./u,
+    ],
     ["a role's near misses", { targetRoles: ["valeu"] }, "TARGET_NOT_FOUND", /Did you mean "value"\?/u],
-    ["excluded layers", { excludeModules: ["query"] }, "TARGET_NOT_FOUND", /3 layers are left out by excludeModules or modulesToSave/u],
-    ["blocks that do not exist", { layersToTransform: [7] }, "TARGET_NOT_FOUND", /layersToTransform \[7\] leaves none of the 2 matched layers. The model has blocks 0 to 1/u],
+    [
+      "excluded layers",
+      { excludeModules: ["query"] },
+      "TARGET_NOT_FOUND",
+      /3 layers are left out by excludeModules or modulesToSave/u,
+    ],
+    [
+      "blocks that do not exist",
+      { layersToTransform: [7] },
+      "TARGET_NOT_FOUND",
+      /layersToTransform \[7\] leaves none of the 2 matched layers. The model has blocks 0 to 1/u,
+    ],
     ["a broken expression", { targetModules: "(" }, "CONFIG_INVALID", /"\(" is not a regular expression/u],
     ["two selections", { targetModules: ["query"], targetRoles: ["query"] }, "CONFIG_INVALID", /Keep one of them/u],
   ])("explains %s", (_, config, code, message) => {
@@ -68,7 +108,9 @@ describe("resolveTargets", () => {
 describe("patternValue", () => {
   it("takes the first key that matches the whole path or its tail after a dot", () => {
     const patterns = { "layer.0.query": 4, "^body.layer.1.query": 8, "v.*": 16, query: 32 };
-    const values = ["body.layer.0.query", "body.layer.1.query", "body.layer.1.value", "query", "body.subquery"].map((path) => patternValue(patterns, path));
+    const values = ["body.layer.0.query", "body.layer.1.query", "body.layer.1.value", "query", "body.subquery"].map(
+      (path) => patternValue(patterns, path),
+    );
     expect(values).toEqual([4, 8, 16, 32, undefined]);
   });
 });

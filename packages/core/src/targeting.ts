@@ -14,10 +14,28 @@ export const targetFields = {
     .nullable()
     .default(null)
     .describe('Suffixes, a regular expression, or "all-linear". Default: the architecture\'s own.'),
-  targetRoles: z.array(z.string()).readonly().nullable().default(null).describe('Layer roles, e.g. ["query", "value"]. Instead of targetModules.'),
-  excludeModules: z.union([z.array(z.string()).readonly(), z.string()]).nullable().default(null).describe("Suffixes or a regular expression of layers to leave out."),
-  layersToTransform: z.union([z.array(z.int()).readonly(), z.int()]).nullable().default(null).describe("Indices of the transformer blocks to adapt. Default: all."),
-  modulesToSave: z.array(z.string()).readonly().nullable().default(null).describe("Modules trained in full and saved with the adapter. Default: the task head."),
+  targetRoles: z
+    .array(z.string())
+    .readonly()
+    .nullable()
+    .default(null)
+    .describe('Layer roles, e.g. ["query", "value"]. Instead of targetModules.'),
+  excludeModules: z
+    .union([z.array(z.string()).readonly(), z.string()])
+    .nullable()
+    .default(null)
+    .describe("Suffixes or a regular expression of layers to leave out."),
+  layersToTransform: z
+    .union([z.array(z.int()).readonly(), z.int()])
+    .nullable()
+    .default(null)
+    .describe("Indices of the transformer blocks to adapt. Default: all."),
+  modulesToSave: z
+    .array(z.string())
+    .readonly()
+    .nullable()
+    .default(null)
+    .describe("Modules trained in full and saved with the adapter. Default: the task head."),
 } as const;
 
 const TargetSchema = z.object(targetFields);
@@ -37,11 +55,14 @@ export interface TargetContext {
 export function resolveTargets(config: TargetConfig, context: TargetContext): LayerSite[] {
   const saved = config.modulesToSave ?? context.headModules;
   const candidates = context.sites.filter(
-    (site) => !isInModules(site.path, saved) && !(config.excludeModules !== null && matchesTargets(config.excludeModules, site.path)),
+    (site) =>
+      !isInModules(site.path, saved) &&
+      !(config.excludeModules !== null && matchesTargets(config.excludeModules, site.path)),
   );
   const selected = select(config, context, candidates);
   const blocks = blockFilter(config);
-  const kept = blocks === null ? selected : selected.filter((site) => blocks.has(site.block ?? -1) || isExactName(config, site));
+  const kept =
+    blocks === null ? selected : selected.filter((site) => blocks.has(site.block ?? -1) || isExactName(config, site));
   if (kept.length === 0) throw notFound(config, context, candidates, selected);
   return kept;
 }
@@ -49,7 +70,10 @@ export function resolveTargets(config: TargetConfig, context: TargetContext): La
 function select(config: TargetConfig, context: TargetContext, candidates: readonly LayerSite[]): LayerSite[] {
   const { targetModules, targetRoles } = config;
   if (targetModules !== null && targetRoles !== null) {
-    throw new PeftError("CONFIG_INVALID", "Both targetModules and targetRoles are set. Keep one of them: each names layers on its own.");
+    throw new PeftError(
+      "CONFIG_INVALID",
+      "Both targetModules and targetRoles are set. Keep one of them: each names layers on its own.",
+    );
   }
   if (targetRoles !== null) return candidates.filter((site) => targetRoles.includes(site.role));
   if (typeof targetModules === "string" && targetModules.toLowerCase() === "all-linear") {
@@ -75,7 +99,9 @@ function regularExpression(source: string, prefix = ""): RegExp {
   try {
     return new RegExp(`^(?:${prefix}(?:${source}))$`, "u");
   } catch (cause) {
-    throw new PeftError("CONFIG_INVALID", `"${source}" is not a regular expression: ${(cause as Error).message}.`, { cause });
+    throw new PeftError("CONFIG_INVALID", `"${source}" is not a regular expression: ${(cause as Error).message}.`, {
+      cause,
+    });
   }
 }
 
@@ -95,7 +121,12 @@ function isExactName(config: TargetConfig, site: LayerSite): boolean {
   return Array.isArray(config.targetModules) && config.targetModules.includes(site.path);
 }
 
-function notFound(config: TargetConfig, context: TargetContext, candidates: readonly LayerSite[], selected: readonly LayerSite[]): PeftError {
+function notFound(
+  config: TargetConfig,
+  context: TargetContext,
+  candidates: readonly LayerSite[],
+  selected: readonly LayerSite[],
+): PeftError {
   if (selected.length > 0) {
     const blocks = context.sites.flatMap((site) => (site.block === null ? [] : [site.block]));
     return new PeftError(
@@ -111,7 +142,10 @@ function notFound(config: TargetConfig, context: TargetContext, candidates: read
   const hint = near.length === 0 ? "" : ` Did you mean ${near.map((name) => `"${name}"`).join(" or ")}?`;
   const hidden = context.sites.length - candidates.length;
   const note = hidden === 0 ? "" : ` ${hidden} layers are left out by excludeModules or modulesToSave.`;
-  return new PeftError("TARGET_NOT_FOUND", `No layer matches ${JSON.stringify(wanted)}.${hint} ${available(candidates)}${note}`);
+  return new PeftError(
+    "TARGET_NOT_FOUND",
+    `No layer matches ${JSON.stringify(wanted)}.${hint} ${available(candidates)}${note}`,
+  );
 }
 
 function available(sites: readonly LayerSite[]): string {

@@ -29,7 +29,8 @@ export function int32(data: Int32Array | readonly number[], shape: readonly numb
 
 export function zeros(shape: readonly number[], dtype: DType = "float32"): HostTensor {
   const size = sizeOf(shape);
-  const data = dtype === "float32" ? new Float32Array(size) : dtype === "int32" ? new Int32Array(size) : new Uint8Array(size);
+  const data =
+    dtype === "float32" ? new Float32Array(size) : dtype === "int32" ? new Int32Array(size) : new Uint8Array(size);
   return { dtype, shape, data };
 }
 

@@ -13,7 +13,14 @@ const site = (path: string, role: string, block: number | null, sizes: readonly 
 export function tinyModel(seed = 7, { dropout = 0 }: { readonly dropout?: number } = {}): BaseModel {
   const generator = createGenerator(seed);
   const random = (shape: readonly [number] | readonly [number, number]): HostTensor =>
-    float32(generator.uniform(shape.reduce((a, b) => a * b, 1), -1, 1), shape);
+    float32(
+      generator.uniform(
+        shape.reduce((a, b) => a * b, 1),
+        -1,
+        1,
+      ),
+      shape,
+    );
   const sites: LayerSite[] = [
     { ...site("body.embed", "embedding", null, [5, 4]), kind: "embedding", layout: "in_out", bias: null },
     site("body.layer.0.query", "query", 0, [4, 4]),
@@ -23,7 +30,10 @@ export function tinyModel(seed = 7, { dropout = 0 }: { readonly dropout?: number
   ];
   const parameters = new Map<string, HostTensor>();
   for (const { weight, bias, kind, layout, inFeatures, outFeatures } of sites) {
-    parameters.set(weight, random(kind === "embedding" || layout === "in_out" ? [inFeatures, outFeatures] : [outFeatures, inFeatures]));
+    parameters.set(
+      weight,
+      random(kind === "embedding" || layout === "in_out" ? [inFeatures, outFeatures] : [outFeatures, inFeatures]),
+    );
     if (bias !== null) parameters.set(bias, random([outFeatures]));
   }
   parameters.set("decoder.weight", parameters.get("body.embed.weight") as HostTensor);
@@ -44,11 +54,18 @@ export function tinyModel(seed = 7, { dropout = 0 }: { readonly dropout?: number
       return { logits: tf.add(f.linear("classifier", tf.mean(x, 1)), tied) };
     },
     loss: (outputs, batch) =>
-      meanSquaredError(tf.reshape(outputs["logits"] as tf.Tensor, [-1]) as tf.Tensor1D, tf.reshape(batch["labels"] as tf.Tensor, [-1]) as tf.Tensor1D),
+      meanSquaredError(
+        tf.reshape(outputs["logits"] as tf.Tensor, [-1]) as tf.Tensor1D,
+        tf.reshape(batch["labels"] as tf.Tensor, [-1]) as tf.Tensor1D,
+      ),
   };
 }
 
-export const AddedConfig = z.strictObject({ ...targetFields, rank: z.int().positive().default(2).describe("Rank."), dropout: z.number().default(0) });
+export const AddedConfig = z.strictObject({
+  ...targetFields,
+  rank: z.int().positive().default(2).describe("Rank."),
+  dropout: z.number().default(0),
+});
 export type AddedConfig = z.infer<typeof AddedConfig>;
 
 /** y = base(x) + x·Aᵀ·Bᵀ, A [r, in] uniform, B [out, r] zero. */
@@ -60,7 +77,11 @@ export const added: Method<AddedConfig> = defineMethod<AddedConfig>({
   wire: {
     peftType: "ADDED",
     config: {
-      ...{ targetModules: "target_modules", excludeModules: "exclude_modules", layersToTransform: "layers_to_transform" },
+      ...{
+        targetModules: "target_modules",
+        excludeModules: "exclude_modules",
+        layersToTransform: "layers_to_transform",
+      },
       ...{ modulesToSave: "modules_to_save", rank: "r", dropout: "added_dropout" },
     },
     tensors: { a: "added_A.weight", b: "added_B.weight" },
@@ -80,32 +101,49 @@ export const added: Method<AddedConfig> = defineMethod<AddedConfig>({
   },
   delta: ({ site, params }) => {
     const product: tf.Tensor2D = tf.matMul(params["b"] as tf.Tensor2D, params["a"] as tf.Tensor2D);
-    return { weight: site.layout === "out_in" ? product : tf.transpose(product) as tf.Tensor2D };
+    return { weight: site.layout === "out_in" ? product : (tf.transpose(product) as tf.Tensor2D) };
   },
 });
 
 useCpuBackend();
 
 export const BATCH = {
-  input_ids: tf.tensor2d([[0, 1, 2], [4, 3, 3]], [2, 3], "int32"),
-  labels: tf.tensor2d([[1, 0], [-1, 0.5]]),
+  input_ids: tf.tensor2d(
+    [
+      [0, 1, 2],
+      [4, 3, 3],
+    ],
+    [2, 3],
+    "int32",
+  ),
+  labels: tf.tensor2d([
+    [1, 0],
+    [-1, 0.5],
+  ]),
 };
 
 /** Host values as tensors. */
 export function tensors(named: Readonly<Record<string, HostTensor>>): Record<string, tf.Tensor> {
-  return Object.fromEntries(Object.entries(named).map(([name, { data, shape, dtype }]) => [name, tf.tensor(data, [...shape], dtype)]));
+  return Object.fromEntries(
+    Object.entries(named).map(([name, { data, shape, dtype }]) => [name, tf.tensor(data, [...shape], dtype)]),
+  );
 }
 
 /** Gives every trainable value random numbers. */
 export function fill(model: PeftModel, seed: number): void {
   const generator = createGenerator(seed);
-  const values = Object.entries(model.trainable()).map(([key, { data, shape }]) => [key, float32(generator.normal(data.length), shape)]);
+  const values = Object.entries(model.trainable()).map(([key, { data, shape }]) => [
+    key,
+    float32(generator.normal(data.length), shape),
+  ]);
   model.setTrainable(Object.fromEntries(values) as Record<string, HostTensor>);
 }
 
 export function logits(model: PeftModel): Float32Array {
   return tf.tidy(() => {
-    const outputs = model.forward({ frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) }, BATCH, { training: false });
+    const outputs = model.forward({ frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) }, BATCH, {
+      training: false,
+    });
     return outputs["logits"]?.dataSync().slice() as Float32Array;
   });
 }

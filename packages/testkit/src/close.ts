@@ -40,7 +40,10 @@ export function flatten(value: Comparable): Flat {
   if (!Array.isArray(value)) return { values: Array.from(value as ArrayLike<number>), shape: null };
   const items = (value as readonly Comparable[]).map(flatten);
   const nested = items.length > 0 && typeof value[0] !== "number";
-  return { values: items.flatMap((item) => item.values), shape: nested ? [items.length, ...(items[0]?.shape ?? [items[0]?.values.length ?? 0])] : null };
+  return {
+    values: items.flatMap((item) => item.values),
+    shape: nested ? [items.length, ...(items[0]?.shape ?? [items[0]?.values.length ?? 0])] : null,
+  };
 }
 
 export interface Difference {
@@ -52,7 +55,11 @@ export interface Difference {
 }
 
 /** The worst pair, or null when all are close. NaN is close to NaN only, an infinity to the same infinity only. */
-export function worstDifference(actual: readonly number[], expected: readonly number[], { absolute, relative }: Tolerance): Difference | null {
+export function worstDifference(
+  actual: readonly number[],
+  expected: readonly number[],
+  { absolute, relative }: Tolerance,
+): Difference | null {
   let worst: Difference | null = null;
   for (let index = 0; index < expected.length; index++) {
     const a = actual[index] as number;

@@ -24,7 +24,9 @@ export function gradientCheck(
       const numeric = differences({ scalar, inputs, position, step });
       const worst = worstDifference(analytic, numeric, tolerance);
       if (worst === null) return;
-      throw new Error(`Gradient of input ${position} [${input.shape.join(", ")}], element ${worst.index}: ${worst.actual}, finite differences say ${worst.expected}.`);
+      throw new Error(
+        `Gradient of input ${position} [${input.shape.join(", ")}], element ${worst.index}: ${worst.actual}, finite differences say ${worst.expected}.`,
+      );
     });
   });
 }

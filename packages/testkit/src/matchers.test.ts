@@ -14,7 +14,13 @@ describe("toBeAllClose", () => {
 
   it("holds NaN and infinities close to themselves only", () => {
     expect([NaN, Infinity, -Infinity]).toBeAllClose([NaN, Infinity, -Infinity]);
-    for (const [a, b] of [[NaN, Infinity], [Infinity, -Infinity], [NaN, 0], [Infinity, 3e38], [0, NaN]]) {
+    for (const [a, b] of [
+      [NaN, Infinity],
+      [Infinity, -Infinity],
+      [NaN, 0],
+      [Infinity, 3e38],
+      [0, NaN],
+    ]) {
       expect([a as number]).not.toBeAllClose([b as number], { absolute: 1e300, relative: 1 });
     }
   });

@@ -7,17 +7,26 @@ interface MatcherResult {
 }
 
 /** Compares all values and, where both sides have one, the shapes. Default tolerance: `tol.float32`. */
-export function compareAllClose(actual: Comparable, expected: Comparable, tolerance: Tolerance = tol.float32): MatcherResult {
+export function compareAllClose(
+  actual: Comparable,
+  expected: Comparable,
+  tolerance: Tolerance = tol.float32,
+): MatcherResult {
   const a = flatten(actual);
   const b = flatten(expected);
   const shapesDiffer = a.shape !== null && b.shape !== null && a.shape.join() !== b.shape.join();
   if (shapesDiffer || a.values.length !== b.values.length) {
-    const describe = ({ shape, values }: typeof a): string => (shape === null ? `${values.length} values` : `shape [${shape.join(", ")}]`);
+    const describe = ({ shape, values }: typeof a): string =>
+      shape === null ? `${values.length} values` : `shape [${shape.join(", ")}]`;
     return { pass: false, message: () => `expected ${describe(b)}, got ${describe(a)}` };
   }
   const worst = worstDifference(a.values, b.values, tolerance);
   const { absolute, relative } = tolerance;
-  if (worst === null) return { pass: true, message: () => `expected values that differ by more than ${absolute} + ${relative}·|expected|` };
+  if (worst === null)
+    return {
+      pass: true,
+      message: () => `expected values that differ by more than ${absolute} + ${relative}·|expected|`,
+    };
   const { index, excess } = worst;
   return {
     pass: false,

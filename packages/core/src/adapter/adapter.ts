@@ -68,7 +68,8 @@ export async function createAdapter(base: BaseModel, options: CreateAdapterOptio
   const config = parseConfig(method, options.config ?? {});
   const targetConfig = method.targets(config);
   const sites = targetConfig === null ? [] : resolveTargets(targetConfig, base);
-  const calibration = options.calibrate === false ? undefined : await method.calibrate?.({ model: base, sites, config });
+  const calibration =
+    options.calibrate === false ? undefined : await method.calibrate?.({ model: base, sites, config });
   const adapter: Adapter = {
     id: ++created,
     name,
@@ -104,7 +105,8 @@ function initLayer({ base, adapter, site, generator, calibration }: InitLayerOpt
   checkWeight(site, weight);
   const result: InitResult = method.init?.({ site, config, generator, weight, bias, calibration }) ?? { params: {} };
   for (const [short, tensor] of Object.entries(result.params)) adapter.params.set(`${site.path}.${short}`, tensor);
-  for (const [short, tensor] of Object.entries(result.buffers ?? {})) adapter.buffers.set(`${site.path}.${short}`, tensor);
+  for (const [short, tensor] of Object.entries(result.buffers ?? {}))
+    adapter.buffers.set(`${site.path}.${short}`, tensor);
   if (result.weight !== undefined) {
     checkWeight(site, result.weight);
     adapter.overrides.set(site.weight, { kind: "replaced", tensor: result.weight });
@@ -125,7 +127,11 @@ function addSaved(base: BaseModel, adapter: Adapter): void {
 }
 
 /** Gives the adapter a copy of a base parameter, shared with the parameters tied to it. */
-function override(base: BaseModel, adapter: Adapter, { name, kind }: { readonly name: string; readonly kind: Override["kind"] }): void {
+function override(
+  base: BaseModel,
+  adapter: Adapter,
+  { name, kind }: { readonly name: string; readonly kind: Override["kind"] },
+): void {
   const present = adapter.overrides.get(name);
   if (present !== undefined && present.kind !== "replaced") return;
   const tensor = present?.tensor ?? cloneTensor(parameterOf(base, name));

@@ -29,7 +29,10 @@ export interface SaveAdapterOptions {
  * Writes `adapter_config.json`, `adapter_model.safetensors` and `README.md` as the Python library does: the adapter "default" into
  * `dir` itself, any other into `dir/<name>`. The files appear complete or not at all. Returns the folder.
  */
-export async function saveAdapter(model: PeftModel, { dir, adapterName, dtype = "F32" }: SaveAdapterOptions): Promise<string> {
+export async function saveAdapter(
+  model: PeftModel,
+  { dir, adapterName, dtype = "F32" }: SaveAdapterOptions,
+): Promise<string> {
   const adapter = findAdapter(model.adapters, adapterName ?? model.active[0] ?? "default");
   const folder = adapter.name === "default" ? dir : join(dir, adapter.name);
   const tensors = new Map(fileTensors(model.base, adapter).map(({ key, read }) => [key, read()]));
@@ -75,7 +78,13 @@ export async function loadAdapter(model: PeftModel, options: LoadAdapterOptions)
   const { config, rest } = fromAdapterConfig(method, json);
   const file = await SafetensorsFile.open(join(folder, TENSOR_FILE));
   try {
-    const adapter = await createAdapter(model.base, { name: adapterName, method, config, calibrate: false, configJson: rest });
+    const adapter = await createAdapter(model.base, {
+      name: adapterName,
+      method,
+      config,
+      calibrate: false,
+      configJson: rest,
+    });
     const report = await fill(model.base, adapter, { file, strict, mapping: options.keyMapping ?? {} });
     model.insert(adapter);
     return { adapter, ...report };
@@ -90,7 +99,11 @@ interface FillOptions {
   readonly mapping: Readonly<Record<string, string>>;
 }
 
-async function fill(base: BaseModel, adapter: Adapter, { file, strict, mapping }: FillOptions): Promise<Omit<LoadReport, "adapter">> {
+async function fill(
+  base: BaseModel,
+  adapter: Adapter,
+  { file, strict, mapping }: FillOptions,
+): Promise<Omit<LoadReport, "adapter">> {
   const expected = new Map(fileTensors(base, adapter).map((tensor) => [tensor.key, tensor]));
   const original = new Map(file.names.map((name) => [rename(name, mapping), name]));
   const names = matchNames([...expected.keys()], [...original.keys()]);
@@ -100,13 +113,18 @@ async function fill(base: BaseModel, adapter: Adapter, { file, strict, mapping }
     if (!base.parameters.has(parameter) || adapter.overrides.has(parameter)) unexpected.push(name);
     else await readInto(overrideAs(base, adapter, parameter), file, original.get(name) as string);
   }
-  if (strict && (names.missing.length > 0 || unexpected.length > 0)) throw tensorsError(file, adapter, { missing: names.missing, unexpected });
-  for (const [key, name] of names.found) await readInto(expected.get(key) as FileTensor, file, original.get(name) as string);
+  if (strict && (names.missing.length > 0 || unexpected.length > 0))
+    throw tensorsError(file, adapter, { missing: names.missing, unexpected });
+  for (const [key, name] of names.found)
+    await readInto(expected.get(key) as FileTensor, file, original.get(name) as string);
   return { missing: names.missing, unexpected };
 }
 
 function rename(name: string, mapping: Readonly<Record<string, string>>): string {
-  return Object.entries(mapping).reduce((renamed, [pattern, replacement]) => renamed.replace(new RegExp(pattern, "u"), replacement), name);
+  return Object.entries(mapping).reduce(
+    (renamed, [pattern, replacement]) => renamed.replace(new RegExp(pattern, "u"), replacement),
+    name,
+  );
 }
 
 function overrideAs(base: BaseModel, adapter: Adapter, parameter: string): FileTensor {
@@ -127,9 +145,16 @@ async function readInto(target: FileTensor, file: SafetensorsFile, name: string)
   target.write(await file.tensor(name));
 }
 
-function tensorsError(file: SafetensorsFile, adapter: Adapter, { missing, unexpected }: { readonly missing: readonly string[]; readonly unexpected: readonly string[] }): PeftError {
-  const list = (names: readonly string[]): string => `${names.slice(0, 3).join(", ")}${names.length > 3 ? `, and ${names.length - 3} more` : ""}`;
-  const parts = [`${file.path} does not fit the adapter "${adapter.name}" of method "${adapter.method.name}" on this model.`];
+function tensorsError(
+  file: SafetensorsFile,
+  adapter: Adapter,
+  { missing, unexpected }: { readonly missing: readonly string[]; readonly unexpected: readonly string[] },
+): PeftError {
+  const list = (names: readonly string[]): string =>
+    `${names.slice(0, 3).join(", ")}${names.length > 3 ? `, and ${names.length - 3} more` : ""}`;
+  const parts = [
+    `${file.path} does not fit the adapter "${adapter.name}" of method "${adapter.method.name}" on this model.`,
+  ];
   if (missing.length > 0) parts.push(`Missing: ${list(missing)}.`);
   if (unexpected.length > 0) parts.push(`Unexpected: ${list(unexpected)}.`);
   const near = missing[0] === undefined ? [] : nearMisses(missing[0], unexpected, { limit: 1 });
@@ -143,11 +168,17 @@ async function findFolder(dir: string, adapterName: string): Promise<string> {
   for (const folder of [dir, join(dir, adapterName)]) {
     if ((await stat(join(folder, CONFIG_FILE)).catch(() => null)) !== null) return folder;
   }
-  throw new PeftError("FILE_NOT_FOUND", `Neither ${join(dir, CONFIG_FILE)} nor ${join(dir, adapterName, CONFIG_FILE)} exists. Give the folder that saveAdapter wrote.`);
+  throw new PeftError(
+    "FILE_NOT_FOUND",
+    `Neither ${join(dir, CONFIG_FILE)} nor ${join(dir, adapterName, CONFIG_FILE)} exists. Give the folder that saveAdapter wrote.`,
+  );
 }
 
 function peftType(json: Readonly<Record<string, unknown>>, path: string): string {
   const type = json["peft_type"];
   if (typeof type === "string") return type;
-  throw new PeftError("ADAPTER_CONFIG_INVALID", `${path} has no peft_type (found ${JSON.stringify(type)}). It should name the method.`);
+  throw new PeftError(
+    "ADAPTER_CONFIG_INVALID",
+    `${path} has no peft_type (found ${JSON.stringify(type)}). It should name the method.`,
+  );
 }

@@ -6,32 +6,41 @@ import type { LayerSite } from "../model/site.ts";
 import type { HostTensor, Named } from "../tensors.ts";
 import { layerTensors, type AdaptedLayer, type Adapter } from "./adapter.ts";
 
-export interface MergeLayersOptions {
-  readonly adapter: Adapter;
-  /** The current value of a base parameter, earlier merges included. */
-  readonly current: (name: string) => HostTensor;
+export interface MergeAdaptersOptions {
+  /** Weights merged before, by parameter name. */
+  readonly weights: ReadonlyMap<string, HostTensor>;
+  /** The value of a base parameter that is not among them. */
+  readonly effective: (name: string) => HostTensor;
   /** Refuse a result with NaN or infinite entries. */
   readonly safe: boolean;
 }
 
 /**
- * The weights and biases that an adapter's layers come to: W + ΔW and b + Δb, by parameter name. Nothing is written to.
+ * The weights and biases that the adapters' layers come to, W + ΔW and b + Δb, by parameter name; each adapter adds to what the ones
+ * before it left. Nothing is written to.
  * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe`.
  */
-export function mergeLayers({ adapter, current, safe }: MergeLayersOptions): Map<string, HostTensor> {
-  requireMergeable(adapter);
-  const merged = new Map<string, HostTensor>();
-  for (const layer of adapter.layers) {
-    for (const [name, tensor] of mergeLayer(adapter, layer, current)) {
-      if (safe) requireFinite(tensor, { name, adapter });
-      merged.set(name, tensor);
+export function mergeAdapters(
+  adapters: readonly Adapter[],
+  { weights, effective, safe }: MergeAdaptersOptions,
+): Map<string, HostTensor> {
+  const merged = new Map(weights);
+  const current = (name: string): HostTensor => merged.get(name) ?? effective(name);
+  for (const adapter of adapters) {
+    requireMergeable(adapter);
+    for (const layer of adapter.layers) {
+      for (const [name, tensor] of mergeLayer(adapter, layer, current)) {
+        if (safe) requireFinite(tensor, { name, adapter });
+        merged.set(name, tensor);
+      }
     }
   }
   return merged;
 }
 
 export function requireMergeable({ name, method, layers }: Adapter): void {
-  if (method.capabilities.merge && (method.delta !== undefined || method.forward === undefined || layers.length === 0)) return;
+  if (method.capabilities.merge && (method.delta !== undefined || method.forward === undefined || layers.length === 0))
+    return;
   throw new PeftError(
     "MERGE_UNSUPPORTED",
     `The adapter "${name}" cannot be merged: method "${method.name}" computes more than a change of its layers' weights. ` +
@@ -39,7 +48,11 @@ export function requireMergeable({ name, method, layers }: Adapter): void {
   );
 }
 
-function mergeLayer(adapter: Adapter, layer: AdaptedLayer, current: (name: string) => HostTensor): [string, HostTensor][] {
+function mergeLayer(
+  adapter: Adapter,
+  layer: AdaptedLayer,
+  current: (name: string) => HostTensor,
+): [string, HostTensor][] {
   const { method } = adapter;
   const { site, config } = layer;
   if (method.delta === undefined) return [];
@@ -48,7 +61,9 @@ function mergeLayer(adapter: Adapter, layer: AdaptedLayer, current: (name: strin
   const { newWeight, newBias } = onHost(() => {
     const w = toTensor(weight) as tf.Tensor2D;
     const b = bias === null ? null : (toTensor(bias) as tf.Tensor1D);
-    const params: Named<tf.Tensor> = Object.fromEntries(Object.entries(layerTensors(adapter, layer)).map(([short, tensor]) => [short, toTensor(tensor)]));
+    const params: Named<tf.Tensor> = Object.fromEntries(
+      Object.entries(layerTensors(adapter, layer)).map(([short, tensor]) => [short, toTensor(tensor)]),
+    );
     const delta = (method.delta as NonNullable<typeof method.delta>)({ site, config, params, weight: w, bias: b });
     return { newWeight: toHost(tfjs.add(w, delta.weight)), newBias: mergedBias(site, b, delta.bias) };
   });
@@ -60,12 +75,18 @@ function mergeLayer(adapter: Adapter, layer: AdaptedLayer, current: (name: strin
 function mergedBias(site: LayerSite, bias: tf.Tensor1D | null, delta: tf.Tensor1D | undefined): HostTensor | null {
   if (delta === undefined) return null;
   if (bias === null) {
-    throw new PeftError("MERGE_UNSUPPORTED", `${site.path} has no bias, so the adapter's bias cannot be merged into it. Keep the adapter attached.`);
+    throw new PeftError(
+      "MERGE_UNSUPPORTED",
+      `${site.path} has no bias, so the adapter's bias cannot be merged into it. Keep the adapter attached.`,
+    );
   }
   return toHost(tfjs.add(bias, delta));
 }
 
-function requireFinite(tensor: HostTensor, { name, adapter }: { readonly name: string; readonly adapter: Adapter }): void {
+function requireFinite(
+  tensor: HostTensor,
+  { name, adapter }: { readonly name: string; readonly adapter: Adapter },
+): void {
   const bad = tensor.data.findIndex((value) => !Number.isFinite(value));
   if (bad < 0) return;
   throw new PeftError(

@@ -13,7 +13,14 @@ export function findAdapter(adapters: ReadonlyMap<string, Adapter>, name: string
 /** Names become parts of parameter keys and folder names. */
 export function checkNewName(adapters: ReadonlyMap<string, Adapter>, name: string): void {
   if (!/^[^./\\:\s][^./\\:]*$/u.test(name)) {
-    throw new PeftError("ADAPTER_NAME_INVALID", `"${name}" cannot name an adapter: it may not be empty or hold ".", "/", "\\" or ":".`);
+    throw new PeftError(
+      "ADAPTER_NAME_INVALID",
+      `"${name}" cannot name an adapter: it may not be empty or hold ".", "/", "\\" or ":".`,
+    );
   }
-  if (adapters.has(name)) throw new PeftError("ADAPTER_EXISTS", `An adapter called "${name}" is attached already. Choose another name or detach it first.`);
+  if (adapters.has(name))
+    throw new PeftError(
+      "ADAPTER_EXISTS",
+      `An adapter called "${name}" is attached already. Choose another name or detach it first.`,
+    );
 }

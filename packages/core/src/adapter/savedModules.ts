@@ -17,11 +17,16 @@ export function savedModules(base: BaseModel, config: object): readonly string[]
     if (parametersIn(base, [name]).length > 0) return true;
     if (OPTIONAL_HEADS.includes(name)) return false;
     const modules = [...base.parameters.keys()].flatMap((key) => key.split(".").slice(0, -1));
-    throw new PeftError("MODULE_UNKNOWN", `modulesToSave names "${name}", but the model has no such module.${didYouMean(name, modules)}`);
+    throw new PeftError(
+      "MODULE_UNKNOWN",
+      `modulesToSave names "${name}", but the model has no such module.${didYouMean(name, modules)}`,
+    );
   });
 }
 
 /** Parameters that lie in one of the modules. */
 export function parametersIn(base: BaseModel, modules: readonly string[]): string[] {
-  return [...base.parameters.keys()].filter((key) => isInModules(key.slice(0, Math.max(key.lastIndexOf("."), 0)), modules));
+  return [...base.parameters.keys()].filter((key) =>
+    isInModules(key.slice(0, Math.max(key.lastIndexOf("."), 0)), modules),
+  );
 }

@@ -62,7 +62,8 @@ export function buildView(state: ViewState): View {
     const mergedWeight = state.mergedWeights.get(name);
     if (mergedWeight !== undefined) frozen[key] = mergedWeight;
     else if (owner === undefined) frozen[key] = tensor;
-    else if (learns(state, owner) && owner.overrides.get(name)?.kind !== "replaced") slots.set(key, overrideSlot(base, owner, name));
+    else if (learns(state, owner) && owner.overrides.get(name)?.kind !== "replaced")
+      slots.set(key, overrideSlot(base, owner, name));
     else frozen[key] = (owner.overrides.get(name) as { tensor: HostTensor }).tensor;
   }
   const layers = attachLayers(state, frozen, slots);
@@ -76,7 +77,11 @@ function resolveKey(state: ViewState, owner: Adapter | undefined, name: string):
 }
 
 /** Whether two tied names still mean the same tensor: replacing or merging the weight of one layer unties it. */
-function sharesTensor(state: ViewState, owner: Adapter | undefined, { tied, name }: { readonly tied: string; readonly name: string }): boolean {
+function sharesTensor(
+  state: ViewState,
+  owner: Adapter | undefined,
+  { tied, name }: { readonly tied: string; readonly name: string },
+): boolean {
   if (state.mergedWeights.has(tied)) return false;
   const values = state.active.filter((adapter) => adapter.overrides.has(tied));
   if (owner === undefined) return values.length === 0;
@@ -126,7 +131,11 @@ function overrideSlot(base: BaseModel, adapter: Adapter, name: string): Slot {
   return { read, write };
 }
 
-function attachLayers(state: ViewState, frozen: Record<string, HostTensor>, slots: Map<string, Slot>): Map<string, AttachedLayer[]> {
+function attachLayers(
+  state: ViewState,
+  frozen: Record<string, HostTensor>,
+  slots: Map<string, Slot>,
+): Map<string, AttachedLayer[]> {
   const layers = new Map<string, AttachedLayer[]>();
   for (const adapter of state.active) {
     if (state.merged.has(adapter.name)) continue;
@@ -138,7 +147,10 @@ function attachLayers(state: ViewState, frozen: Record<string, HostTensor>, slot
         if (slots.has(key) || key in frozen) throw collision(adapter, local);
         keys.set(short, key);
         if (learns(state, adapter) && adapter.params.has(local)) {
-          slots.set(key, { read: () => adapter.params.get(local) as HostTensor, write: (tensor) => void adapter.params.set(local, tensor) });
+          slots.set(key, {
+            read: () => adapter.params.get(local) as HostTensor,
+            write: (tensor) => void adapter.params.set(local, tensor),
+          });
         } else frozen[key] = (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
       }
       if (adapter.method.forward === undefined) continue;

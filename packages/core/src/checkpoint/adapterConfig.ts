@@ -6,7 +6,14 @@ import { isInModules, matchesTargets, type TargetConfig } from "../targeting.ts"
 type Json = Record<string, unknown>;
 
 /** Written by every config of the Python library; the method's fields come on top. */
-const ALWAYS: Readonly<Json> = { auto_mapping: null, base_model_name_or_path: null, inference_mode: true, peft_type: null, revision: null, task_type: null };
+const ALWAYS: Readonly<Json> = {
+  auto_mapping: null,
+  base_model_name_or_path: null,
+  inference_mode: true,
+  peft_type: null,
+  revision: null,
+  task_type: null,
+};
 
 /** Heads that the Python library adds to `modules_to_save` for classification tasks. */
 const CLASSIFICATION_HEADS: readonly string[] = ["classifier", "score"];
@@ -30,21 +37,25 @@ export function toAdapterConfig(base: BaseModel, adapter: Adapter): Json {
 }
 
 /** The config fields of a file, and the keys that no field holds. A null means the field's default. */
-export function fromAdapterConfig(method: Method, json: Readonly<Json>): { readonly config: Json; readonly rest: Json } {
-  const rest: Json = { ...json };
-  const config: Json = {};
-  for (const [field, key] of wireFields(method)) {
-    if (json[key] !== null && json[key] !== undefined) config[field] = json[key];
-    delete rest[key];
-  }
-  for (const key of ["peft_type", "inference_mode"]) delete rest[key];
-  return { config, rest };
+export function fromAdapterConfig(
+  method: Method,
+  json: Readonly<Json>,
+): { readonly config: Json; readonly rest: Json } {
+  const fields = wireFields(method);
+  const given = fields.filter(([, key]) => json[key] !== null && json[key] !== undefined);
+  const known = new Set([...fields.map(([, key]) => key), "peft_type", "inference_mode"]);
+  return {
+    config: Object.fromEntries(given.map(([field, key]) => [field, json[key]])),
+    rest: Object.fromEntries(Object.entries(json).filter(([key]) => !known.has(key))),
+  };
 }
 
 /** JSON as Python's `json.dumps(…, indent=2, sort_keys=True)` writes it, except that whole floats have no `.0`. */
 export function serializeConfig(json: Readonly<Json>): string {
   const text = JSON.stringify(sorted(json), null, 2);
-  return text.replace(/[\u0080-\uffff]/gu, (character) => [...Array(character.length).keys()].map((i) => escape(character.charCodeAt(i))).join(""));
+  return text.replace(/[\u0080-\uffff]/gu, (character) =>
+    [...Array(character.length).keys()].map((i) => escape(character.charCodeAt(i))).join(""),
+  );
 }
 
 function escape(code: number): string {
@@ -59,7 +70,9 @@ function sorted(value: unknown): unknown {
 }
 
 function wireFields(method: Method): [string, string][] {
-  return Object.entries(method.wire.config as Readonly<Record<string, string | undefined>>).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return Object.entries(method.wire.config as Readonly<Record<string, string | undefined>>).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
 }
 
 function describeBase(base: BaseModel): Json {
@@ -67,7 +80,10 @@ function describeBase(base: BaseModel): Json {
   const classifies = kind === "sequenceClassification" || kind === "regression";
   const architecture = (base.configJson["architectures"] as readonly unknown[] | undefined)?.[0];
   const module = base.modelType.replaceAll("-", "_");
-  const mapping = { base_model_class: architecture ?? null, parent_library: `transformers.models.${module}.modeling_${module}` };
+  const mapping = {
+    base_model_class: architecture ?? null,
+    parent_library: `transformers.models.${module}.modeling_${module}`,
+  };
   return {
     base_model_name_or_path: base.name,
     task_type: classifies ? "SEQ_CLS" : null,
@@ -92,11 +108,18 @@ function targetModules(base: BaseModel, adapter: Adapter): readonly string[] | s
   const leftOut = (path: string, block: number | null): boolean => {
     const { excludeModules = null, layersToTransform = null } = own;
     if (isInModules(path, adapter.modulesToSave)) return true;
-    if (written.excludeModules !== undefined && excludeModules !== null && matchesTargets(excludeModules, path)) return true;
-    return written.layersToTransform !== undefined && layersToTransform !== null && ![layersToTransform].flat().includes(block ?? -1);
+    if (written.excludeModules !== undefined && excludeModules !== null && matchesTargets(excludeModules, path))
+      return true;
+    return (
+      written.layersToTransform !== undefined &&
+      layersToTransform !== null &&
+      ![layersToTransform].flat().includes(block ?? -1)
+    );
   };
   const targets = adapter.layers.map(({ site }) => site.path);
-  const others = base.sites.flatMap(({ path, block }) => (targets.includes(path) || leftOut(path, block) ? [] : [path]));
+  const others = base.sites.flatMap(({ path, block }) =>
+    targets.includes(path) || leftOut(path, block) ? [] : [path],
+  );
   return shortestSuffixes(targets, others);
 }
 

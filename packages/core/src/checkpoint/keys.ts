@@ -39,11 +39,16 @@ function layerTensors(adapter: Adapter): FileTensor[] {
 function wireSuffix({ method }: Adapter, short: string): string {
   const suffix = method.wire.tensors[short];
   if (suffix !== undefined) return suffix;
-  throw new PeftError("METHOD_INVALID", `Method "${method.name}" has a parameter "${short}" but wire.tensors does not name it. Add it there.`);
+  throw new PeftError(
+    "METHOD_INVALID",
+    `Method "${method.name}" has a parameter "${short}" but wire.tensors does not name it. Add it there.`,
+  );
 }
 
 function overrideTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
-  const layerOf = new Map(adapter.layers.flatMap(({ site }) => [site.weight, site.bias].map((name) => [name, site.path])));
+  const layerOf = new Map(
+    adapter.layers.flatMap(({ site }) => [site.weight, site.bias].map((name) => [name, site.path])),
+  );
   return [...adapter.overrides].flatMap(([name, { kind }]) => {
     if (kind === "replaced" || tiedNames(base, name)[0] !== name) return [];
     const path = layerOf.get(name);
@@ -52,7 +57,8 @@ function overrideTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
       {
         key: `${KEY_PREFIX}${key}`,
         read: () => (adapter.overrides.get(name) as Override).tensor,
-        write: (tensor: HostTensor) => tiedNames(base, name).forEach((tied) => adapter.overrides.set(tied, { kind, tensor })),
+        write: (tensor: HostTensor) =>
+          tiedNames(base, name).forEach((tied) => adapter.overrides.set(tied, { kind, tensor })),
       },
     ];
   });
@@ -81,7 +87,8 @@ export function matchNames(expected: readonly string[], names: readonly string[]
   for (const name of names) {
     if (/\.original_module\./u.test(name)) continue;
     // With every bias trained, Python writes those of saved modules a second time under the wrapper's name.
-    if (name.includes(".modules_to_save.") && spelledOut.has(name.replace(/\.modules_to_save\.[^.]+\./u, "."))) continue;
+    if (name.includes(".modules_to_save.") && spelledOut.has(name.replace(/\.modules_to_save\.[^.]+\./u, ".")))
+      continue;
     const key = (prefixed ? name : KEY_PREFIX + name).replace(/\.modules_to_save\.[^.]+\./u, ".");
     const spellings = [key, key.replace(/\.weight$/u, ""), ...withoutOneComponent(key)];
     const match = spellings.find((spelling) => wanted.has(spelling) && !found.has(spelling));

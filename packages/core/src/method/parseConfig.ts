@@ -11,7 +11,9 @@ export function parseConfig<Config extends object>(method: Method<Config>, input
   const result = method.config.safeParse(input);
   if (result.success) return result.data;
   const known = configFields(method);
-  const hints = result.error.issues.flatMap((issue) => (issue.code === "unrecognized_keys" ? issue.keys.map((key) => didYouMean(key, known)) : []));
+  const hints = result.error.issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys" ? issue.keys.map((key) => didYouMean(key, known)) : [],
+  );
   throw new PeftError(
     "CONFIG_INVALID",
     `The config of method "${method.name}" is not valid.\n${z.prettifyError(result.error)}${hints.join("")} Fields: ${known.join(", ")}.`,

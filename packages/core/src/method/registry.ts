@@ -10,7 +10,10 @@ export class MethodRegistry {
   use<Config extends object>(method: Method<Config>): this {
     const present = this.#methods.get(method.name);
     if (present !== undefined && present !== (method as unknown as Method)) {
-      throw new PeftError("METHOD_EXISTS", `Two methods are called "${method.name}": one from ${present.package}, one from ${method.package}.`);
+      throw new PeftError(
+        "METHOD_EXISTS",
+        `Two methods are called "${method.name}": one from ${present.package}, one from ${method.package}.`,
+      );
     }
     this.#methods.set(method.name, method as unknown as Method);
     return this;

@@ -33,7 +33,10 @@ export class LayeredForward implements Forward {
   parameter(name: string): tf.Tensor {
     const key = this.#options.view.keys.get(name);
     if (key === undefined) {
-      throw new PeftError("PARAMETER_UNKNOWN", `The model has no parameter "${name}".${didYouMean(name, this.#options.view.keys.keys())}`);
+      throw new PeftError(
+        "PARAMETER_UNKNOWN",
+        `The model has no parameter "${name}".${didYouMean(name, this.#options.view.keys.keys())}`,
+      );
     }
     return this.#tensor(key);
   }
@@ -55,7 +58,11 @@ export class LayeredForward implements Forward {
     const weight = this.parameter(site.weight) as tf.Tensor2D;
     const flat = ids.rank === 1 ? ids : tf.reshape(ids, [-1]);
     // Methods see the ids where a linear layer has its input; the contract names one type for both.
-    const y = this.#fold(path, { x: flat as unknown as tf.Tensor2D, weight, bias: null }, (input) => tf.gather(weight, input as unknown as tf.Tensor1D) as tf.Tensor2D);
+    const y = this.#fold(
+      path,
+      { x: flat as unknown as tf.Tensor2D, weight, bias: null },
+      (input) => tf.gather(weight, input as unknown as tf.Tensor1D) as tf.Tensor2D,
+    );
     return ids.rank === 1 ? y : tf.reshape(y, [...ids.shape, site.outFeatures]);
   }
 
@@ -63,7 +70,10 @@ export class LayeredForward implements Forward {
     if (!this.training || rate === 0) return x;
     const { key } = this.#options;
     if (key === undefined) {
-      throw new PeftError("KEY_MISSING", `Dropout of ${rate} needs a key while training: pass \`key\`, an int32 tensor [seed, step], to forward.`);
+      throw new PeftError(
+        "KEY_MISSING",
+        `Dropout of ${rate} needs a key while training: pass \`key\`, an int32 tensor [seed, step], to forward.`,
+      );
     }
     return dropout(x, rate, key, this.#stream++);
   }
@@ -112,9 +122,13 @@ export class LayeredForward implements Forward {
   #site(path: string, kind: LayerSite["kind"]): LayerSite {
     const site = this.#options.sites.get(path);
     if (site === undefined) {
-      throw new PeftError("LAYER_UNKNOWN", `The architecture calls the layer "${path}" but lists no such site.${didYouMean(path, this.#options.sites.keys())}`);
+      throw new PeftError(
+        "LAYER_UNKNOWN",
+        `The architecture calls the layer "${path}" but lists no such site.${didYouMean(path, this.#options.sites.keys())}`,
+      );
     }
-    if (site.kind !== kind) throw new PeftError("LAYER_UNKNOWN", `The layer "${path}" is of kind ${site.kind}, but is called as ${kind}.`);
+    if (site.kind !== kind)
+      throw new PeftError("LAYER_UNKNOWN", `The layer "${path}" is of kind ${site.kind}, but is called as ${kind}.`);
     return site;
   }
 }

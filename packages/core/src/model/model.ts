@@ -3,7 +3,8 @@ import type { HostTensor, Named } from "../tensors.ts";
 import type { LayerSite } from "./site.ts";
 
 /** How a parameter is filled when it is not read from a file. `zeroRow` is a table's padding row: zero at the start. */
-export type Initializer = { readonly kind: "normal"; readonly std: number; readonly zeroRow?: number } | { readonly kind: "zeros" | "ones" };
+export type Initializer =
+  { readonly kind: "normal"; readonly std: number; readonly zeroRow?: number } | { readonly kind: "zeros" | "ones" };
 
 export interface ParameterSpec {
   /** Hugging Face's state-dict key. */
@@ -68,4 +69,14 @@ export interface BaseModel {
   forward(f: Forward, batch: Named<tf.Tensor>): Named<tf.Tensor>;
   /** Mean loss of a batch with `labels` (float32 scalar); rows are weighted by `row_weights` when present. */
   loss(outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>): tf.Scalar;
+}
+
+/** The same model with other parameters. */
+export function withParameters(base: BaseModel, parameters: Map<string, HostTensor>): BaseModel {
+  const { name, configJson, modelType, head, sites, defaultTargets, headModules } = base;
+  return {
+    ...{ name, configJson, modelType, head, sites, defaultTargets, headModules, parameters },
+    forward: (f, batch) => base.forward(f, batch),
+    loss: (outputs, batch) => base.loss(outputs, batch),
+  };
 }

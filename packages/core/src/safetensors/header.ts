@@ -20,11 +20,17 @@ export interface SafetensorsHeader {
 export const MAX_HEADER_BYTES = 100_000_000;
 
 export function invalid(path: string, what: string): PeftError {
-  return new PeftError("SAFETENSORS_INVALID", `${path} is not a valid safetensors file: ${what}. It may be truncated or damaged: download or save it again.`);
+  return new PeftError(
+    "SAFETENSORS_INVALID",
+    `${path} is not a valid safetensors file: ${what}. It may be truncated or damaged: download or save it again.`,
+  );
 }
 
 /** Checks every claim of a header against the file's size; nothing else is allocated. */
-export function parseHeader(bytes: Uint8Array, { path, fileSize }: { readonly path: string; readonly fileSize: number }): SafetensorsHeader {
+export function parseHeader(
+  bytes: Uint8Array,
+  { path, fileSize }: { readonly path: string; readonly fileSize: number },
+): SafetensorsHeader {
   const entries = parseJson(bytes, path);
   const dataStart = 8 + bytes.byteLength;
   const tensors = new Map<string, TensorInfo>();
@@ -49,7 +55,11 @@ function parseJson(bytes: Uint8Array, path: string): [string, unknown][] {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new PeftError("SAFETENSORS_INVALID", invalid(path, `the header is not JSON (${(cause as Error).message})`).message, { cause });
+    throw new PeftError(
+      "SAFETENSORS_INVALID",
+      invalid(path, `the header is not JSON (${(cause as Error).message})`).message,
+      { cause },
+    );
   }
   const twice = duplicateKey(text);
   if (twice !== null) throw invalid(path, `the header names "${twice}" twice`);
@@ -57,7 +67,8 @@ function parseJson(bytes: Uint8Array, path: string): [string, unknown][] {
 }
 
 function parseMetadata(value: unknown, path: string): Record<string, string> {
-  if (!isObject(value) || !Object.values(value).every((item) => typeof item === "string")) throw invalid(path, "__metadata__ is not a map of strings");
+  if (!isObject(value) || !Object.values(value).every((item) => typeof item === "string"))
+    throw invalid(path, "__metadata__ is not a map of strings");
   return value as Record<string, string>;
 }
 
@@ -72,17 +83,24 @@ function parseEntry(value: unknown, { name, path, dataStart, fileSize }: EntryCo
   const wrong = (what: string): PeftError => invalid(path, `tensor "${name}" ${what}`);
   if (!isObject(value)) throw wrong("is not described by an object");
   const { dtype, shape, data_offsets: offsets } = value;
-  const size = typeof dtype === "string" ? ((FILE_DTYPES as Readonly<Record<string, number>>)[dtype] ?? UNREAD_DTYPES[dtype]) : undefined;
+  const size =
+    typeof dtype === "string"
+      ? ((FILE_DTYPES as Readonly<Record<string, number>>)[dtype] ?? UNREAD_DTYPES[dtype])
+      : undefined;
   if (typeof dtype !== "string" || size === undefined) throw wrong(`has the unknown dtype ${JSON.stringify(dtype)}`);
-  if (!isCounts(shape)) throw wrong(`has the shape ${JSON.stringify(shape)}, expected whole numbers that are not negative`);
-  if (!isCounts(offsets) || offsets.length !== 2) throw wrong(`has the data_offsets ${JSON.stringify(offsets)}, expected two whole numbers`);
+  if (!isCounts(shape))
+    throw wrong(`has the shape ${JSON.stringify(shape)}, expected whole numbers that are not negative`);
+  if (!isCounts(offsets) || offsets.length !== 2)
+    throw wrong(`has the data_offsets ${JSON.stringify(offsets)}, expected two whole numbers`);
   const [begin, end] = offsets as [number, number];
-  if (end < begin || dataStart + end > fileSize) throw wrong(`claims the bytes ${begin} to ${end} of ${fileSize - dataStart}`);
+  if (end < begin || dataStart + end > fileSize)
+    throw wrong(`claims the bytes ${begin} to ${end} of ${fileSize - dataStart}`);
   // Zero dimensions do not excuse the others: readers in other languages multiply in order.
   const elements = shape.reduce((product, dimension) => product * Math.max(dimension, 1), 1);
   if (!Number.isSafeInteger(elements * size)) throw wrong(`has the absurd shape [${shape.join(", ")}]`);
   const bytes = shape.includes(0) ? 0 : elements * size;
-  if (end - begin !== bytes) throw wrong(`of shape [${shape.join(", ")}] and dtype ${dtype} needs ${bytes} bytes, but claims ${end - begin}`);
+  if (end - begin !== bytes)
+    throw wrong(`of shape [${shape.join(", ")}] and dtype ${dtype} needs ${bytes} bytes, but claims ${end - begin}`);
   return { name, dtype, shape, begin: dataStart + begin, end: dataStart + end };
 }
 

@@ -82,9 +82,12 @@ export class SafetensorsFile implements TensorSource {
   async #read(info: TensorInfo, dtype: FileDType): Promise<HostTensor> {
     const { shape } = info;
     const size = sizeOf(shape);
-    if (dtype === "F32") return { dtype: "float32", shape, data: new Float32Array(await this.#bytes(info.begin, info.end)) };
-    if (dtype === "I32") return { dtype: "int32", shape, data: new Int32Array(await this.#bytes(info.begin, info.end)) };
-    if (dtype === "BOOL") return { dtype: "bool", shape, data: new Uint8Array(await this.#bytes(info.begin, info.end)) };
+    if (dtype === "F32")
+      return { dtype: "float32", shape, data: new Float32Array(await this.#bytes(info.begin, info.end)) };
+    if (dtype === "I32")
+      return { dtype: "int32", shape, data: new Int32Array(await this.#bytes(info.begin, info.end)) };
+    if (dtype === "BOOL")
+      return { dtype: "bool", shape, data: new Uint8Array(await this.#bytes(info.begin, info.end)) };
     const integer = dtype === "U8" || dtype === "I64";
     const data = integer ? new Int32Array(size) : new Float32Array(size);
     const step = CONVERT_BYTES / FILE_DTYPES[dtype];
@@ -105,22 +108,29 @@ export class SafetensorsFile implements TensorSource {
 
 async function readHeader(file: FileHandle, path: string): Promise<SafetensorsHeader> {
   const info = await file.stat();
-  if (!info.isFile()) throw new PeftError("FILE_UNREADABLE", `${path} is not a file. Give the path of a .safetensors file.`);
+  if (!info.isFile())
+    throw new PeftError("FILE_UNREADABLE", `${path} is not a file. Give the path of a .safetensors file.`);
   if (info.size < 8) throw invalid(path, `it has ${info.size} bytes, fewer than the 8 of the header's length`);
   const lengthBytes = new Uint8Array(8);
   await readFully(file, lengthBytes, { position: 0, path });
   const length = Number(new DataView(lengthBytes.buffer).getBigUint64(0, true));
-  if (length > MAX_HEADER_BYTES || length > info.size - 8) throw invalid(path, `its header claims ${length} bytes of a file of ${info.size}`);
+  if (length > MAX_HEADER_BYTES || length > info.size - 8)
+    throw invalid(path, `its header claims ${length} bytes of a file of ${info.size}`);
   const bytes = new Uint8Array(length);
   await readFully(file, bytes, { position: 8, path });
   return parseHeader(bytes, { path, fileSize: info.size });
 }
 
-async function readFully(file: FileHandle, into: Uint8Array, { position, path }: { readonly position: number; readonly path: string }): Promise<void> {
+async function readFully(
+  file: FileHandle,
+  into: Uint8Array,
+  { position, path }: { readonly position: number; readonly path: string },
+): Promise<void> {
   let done = 0;
   while (done < into.byteLength) {
     const { bytesRead } = await file.read(into, done, Math.min(READ_BYTES, into.byteLength - done), position + done);
-    if (bytesRead === 0) throw invalid(path, `it ends after ${position + done} bytes while ${position + into.byteLength} are needed`);
+    if (bytesRead === 0)
+      throw invalid(path, `it ends after ${position + done} bytes while ${position + into.byteLength} are needed`);
     done += bytesRead;
   }
 }
@@ -141,7 +151,10 @@ function widen(buffer: ArrayBuffer, { dtype, into, name, path }: WidenOptions): 
     new BigInt64Array(buffer).forEach((value, i) => {
       into[i] = Number(value);
       if (BigInt(into[i] as number) !== value) {
-        throw new PeftError("DTYPE_UNSUPPORTED", `Tensor "${name}" of ${path} holds the 64-bit integer ${value}, which does not fit into 32 bits.`);
+        throw new PeftError(
+          "DTYPE_UNSUPPORTED",
+          `Tensor "${name}" of ${path} holds the 64-bit integer ${value}, which does not fit into 32 bits.`,
+        );
       }
     });
   }
@@ -155,7 +168,8 @@ export async function openSafetensors(folderOrFile: string): Promise<TensorSourc
   const info = await stat(folderOrFile).catch((error: unknown) => {
     throw asPeftError(error, folderOrFile, "read");
   });
-  if (!info.isDirectory()) return folderOrFile.endsWith(".json") ? openShards(folderOrFile) : SafetensorsFile.open(folderOrFile);
+  if (!info.isDirectory())
+    return folderOrFile.endsWith(".json") ? openShards(folderOrFile) : SafetensorsFile.open(folderOrFile);
   for (const name of ["model.safetensors", "model.safetensors.index.json"]) {
     const path = join(folderOrFile, name);
     if ((await stat(path).catch(() => null)) !== null) return openSafetensors(path);
@@ -171,14 +185,20 @@ async function openShards(path: string): Promise<TensorSource> {
   const files = new Map<string, SafetensorsFile>();
   const close = async (): Promise<void> => void (await Promise.all([...files.values()].map((file) => file.close())));
   try {
-    for (const shard of new Set(shardOf.values())) files.set(shard, await SafetensorsFile.open(join(path, "..", shard)));
+    for (const shard of new Set(shardOf.values()))
+      files.set(shard, await SafetensorsFile.open(join(path, "..", shard)));
     const fileOf = (name: string): SafetensorsFile => {
       const shard = shardOf.get(name);
       if (shard === undefined) throw missing(name, path, [...shardOf.keys()]);
       return files.get(shard) as SafetensorsFile;
     };
     for (const name of shardOf.keys()) fileOf(name).info(name);
-    return { names: [...shardOf.keys()], info: (name) => fileOf(name).info(name), tensor: (name) => fileOf(name).tensor(name), close };
+    return {
+      names: [...shardOf.keys()],
+      info: (name) => fileOf(name).info(name),
+      tensor: (name) => fileOf(name).tensor(name),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -190,7 +210,10 @@ function parseIndex(json: Record<string, unknown>, path: string): Map<string, st
   for (const [name, shard] of entries) {
     // A shard lies beside its index: a path could lead anywhere.
     if (typeof shard !== "string" || !/^[^/\\]+\.safetensors$/u.test(shard)) {
-      throw new PeftError("JSON_INVALID", `${path} maps "${name}" to ${JSON.stringify(shard)}, expected the name of a .safetensors file beside it.`);
+      throw new PeftError(
+        "JSON_INVALID",
+        `${path} maps "${name}" to ${JSON.stringify(shard)}, expected the name of a .safetensors file beside it.`,
+      );
     }
   }
   if (entries.length === 0) throw new PeftError("JSON_INVALID", `${path} has no weight_map with tensors.`);

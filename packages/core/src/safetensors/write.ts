@@ -48,7 +48,9 @@ function compareBytes(a: string, b: string): number {
 
 function headerBytes(header: readonly [string, unknown][]): Uint8Array {
   // Written entry by entry: an object would move names that look like numbers to the front.
-  const json = Buffer.from(`{${header.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(",")}}`);
+  const json = Buffer.from(
+    `{${header.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(",")}}`,
+  );
   const bytes = Buffer.alloc(8 + Math.ceil(json.byteLength / 8) * 8, " ");
   bytes.writeBigUInt64LE(BigInt(bytes.byteLength - 8), 0);
   json.copy(bytes, 8);
@@ -58,7 +60,8 @@ function headerBytes(header: readonly [string, unknown][]): Uint8Array {
 async function writeData(file: FileHandle, { data }: HostTensor, type: FileDType): Promise<void> {
   for (let first = 0; first < data.length; first += CHUNK) {
     const part = data.subarray(first, first + CHUNK);
-    const narrow = type === "F16" ? Uint16Array.from(part, toFloat16) : type === "BF16" ? Uint16Array.from(part, toBfloat16) : part;
+    const narrow =
+      type === "F16" ? Uint16Array.from(part, toFloat16) : type === "BF16" ? Uint16Array.from(part, toBfloat16) : part;
     await file.writeFile(new Uint8Array(narrow.buffer, narrow.byteOffset, narrow.byteLength));
   }
 }

@@ -1,0 +1,34 @@
+import type * as tf from "@tensorflow/tfjs-core";
+import type { Method } from "./method/method.ts";
+import type { Named } from "./tensors.ts";
+
+/** The tensors of a program: `model.frozen()` and `model.trainable()`, as tensors. */
+export interface ModelTensors {
+  readonly frozen: Named<tf.Tensor>;
+  readonly trainable: Named<tf.Tensor>;
+}
+
+export interface ForwardOptions {
+  readonly training: boolean;
+  /** int32 [2]: the run's seed and the step. Needed while training with dropout. */
+  readonly key?: tf.Tensor1D | undefined;
+}
+
+export interface SetActiveOptions {
+  /** Names of the adapters that learn. Default: all active ones. */
+  readonly trainable?: readonly string[];
+}
+
+export interface MergeOptions {
+  /** Refuse a result with NaN or infinite entries. Default false. */
+  readonly safe?: boolean;
+  /** Default: the active ones. */
+  readonly adapters?: readonly string[];
+}
+
+export interface AttachOptions<Config extends object> {
+  readonly name?: string;
+  readonly method: Method<Config>;
+  readonly config?: Partial<Config> | undefined;
+  readonly seed?: number | undefined;
+}
