@@ -328,9 +328,9 @@ describe("training", () => {
   const run = (model: PeftModel, training: boolean, step?: number): Float32Array =>
     tf.tidy(() => {
       const options = { training, key: step === undefined ? undefined : key(step) };
-      return model
-        .forward({ frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) }, BATCH, options)
-        ["logits"]?.dataSync() as Float32Array;
+      const given = { frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) };
+      const { logits: output } = model.forward(given, BATCH, options);
+      return output?.dataSync() as Float32Array;
     });
 
   it("needs a key for dropout, repeats itself for the same key and not for another", async () => {

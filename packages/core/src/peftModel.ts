@@ -3,7 +3,7 @@ import { createAdapter, layerTensors, type Adapter } from "./adapter/adapter.ts"
 import { checkNewName, findAdapter } from "./adapter/names.ts";
 import { mergeAdapters, requireMergeable } from "./adapter/merge.ts";
 import { adapterPenalties } from "./adapter/penalties.ts";
-import { buildView, type View } from "./adapter/view.ts";
+import { buildView, writeSlots, type View } from "./adapter/view.ts";
 import { PeftError } from "./errors.ts";
 import { ensureTfjs } from "./gradients.ts";
 import type { Method } from "./method/method.ts";
@@ -156,20 +156,7 @@ export class PeftModel {
 
   /** Stores new values under keys of `trainable()`; other keys keep theirs. The tensors are kept, not copied. */
   setTrainable(values: Named<HostTensor>): void {
-    const { slots } = this.#current();
-    for (const [key, value] of Object.entries(values)) {
-      const slot = slots.get(key);
-      if (slot === undefined)
-        throw new PeftError("PARAMETER_UNKNOWN", `"${key}" is no trainable parameter of the current structure.`);
-      const { shape } = slot.read();
-      if (shape.join() !== value.shape.join()) {
-        throw new PeftError(
-          "SHAPE_MISMATCH",
-          `"${key}" has shape [${shape.join(", ")}], got [${value.shape.join(", ")}].`,
-        );
-      }
-      slot.write(value);
-    }
+    writeSlots(this.#current(), values);
   }
 
   /** Traceable: the model's outputs for tensors made from `frozen()` and `trainable()`. */

@@ -1,6 +1,7 @@
 import type { BaseModel } from "../model/model.ts";
 import { PeftError } from "../errors.ts";
-import type { HostTensor } from "../tensors.ts";
+import { didYouMean } from "../nearMisses.ts";
+import type { HostTensor, Named } from "../tensors.ts";
 import type { AdaptedLayer, Adapter } from "./adapter.ts";
 import { tiedNames } from "./tied.ts";
 
@@ -173,4 +174,25 @@ function describe(state: ViewState): string {
   return state.active
     .map(({ id, name }) => `${name}#${id}${state.merged.has(name) ? "m" : state.trainable.has(name) ? "t" : ""}`)
     .join("+");
+}
+
+/** Stores values under the keys of a view's slots. */
+export function writeSlots({ slots }: View, values: Named<HostTensor>): void {
+  for (const [key, value] of Object.entries(values)) {
+    const slot = slots.get(key);
+    if (slot === undefined) {
+      throw new PeftError(
+        "PARAMETER_UNKNOWN",
+        `"${key}" is no trainable parameter of the current structure.${didYouMean(key, slots.keys())}`,
+      );
+    }
+    const { shape } = slot.read();
+    if (shape.join() !== value.shape.join()) {
+      throw new PeftError(
+        "SHAPE_MISMATCH",
+        `"${key}" has shape [${shape.join(", ")}], got [${value.shape.join(", ")}].`,
+      );
+    }
+    slot.write(value);
+  }
 }
