@@ -8,3 +8,7 @@ export type { PlanOptions } from "./plan.ts";
 export { Experiment, readExperiment, readMethodSettings } from "./experiment.ts";
 export { RunResult, RunSpec } from "./results.ts";
 export { markdownReport, plainTable, summaryTable } from "./report.ts";
+export { fineTune } from "./session/fineTune.ts";
+export type { FineTuned, FineTuneOptions } from "./session/fineTune.ts";
+export { evaluationPlan, openTextModel, schemeOf, trainingPlan } from "./session/textModel.ts";
+export type { OpenTextModelOptions, TextModel } from "./session/textModel.ts";

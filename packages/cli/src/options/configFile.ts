@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { didYouMean, PeftError } from "@peftjs/core";
 import { parse } from "yaml";
-import { camel } from "./methodFlags.ts";
+import { camel } from "./fields.ts";
 
 /**
  * Reads `--config`: a YAML or JSON file with the flags' names as keys (`learning-rate` or `learningRate`).

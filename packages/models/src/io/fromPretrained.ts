@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { openSafetensors, readJsonObject, type BaseModel } from "@peftjs/core";
+import { isInModules, openSafetensors, readJsonObject, type BaseModel } from "@peftjs/core";
 import { resolveHead, withHead, type HeadOptions } from "../head.ts";
 import { createModel } from "../model.ts";
 import { architectureOf, builtInArchitectures, type ArchitectureRegistry } from "../registry.ts";
@@ -49,8 +49,17 @@ export async function fromPretrained(folder: string, options: FromPretrainedOpti
       name: options.name ?? folder,
       parameters,
     });
-    return { ...model, report };
+    return { ...model, headModules: withFreshModules(model.headModules, report), report };
   } finally {
     await file.close();
   }
+}
+
+/**
+ * What the file lacks was drawn at random, so an adapter must bring it along like the head: e.g. the pooler of a model that was
+ * pretrained without one.
+ */
+function withFreshModules(headModules: readonly string[], { missing }: LoadReport): readonly string[] {
+  const modules = missing.map((name) => name.slice(0, name.lastIndexOf("."))).filter((path) => !isInModules(path, headModules));
+  return [...headModules, ...new Set(modules)];
 }

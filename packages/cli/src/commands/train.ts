@@ -1,0 +1,86 @@
+import { evaluationPlan, fineTune, openTextModel } from "@peftjs/bench";
+import { saveAdapter } from "@peftjs/core";
+import { readDataset } from "@peftjs/data";
+import type { DataRow, LabelScheme } from "@peftjs/data";
+import { consoleLogger, evaluate } from "@peftjs/train";
+import { Command } from "commander";
+import { writeAdapterInfo } from "../adapterInfo.ts";
+import { openEngine } from "../options/common.ts";
+import { checkOut, writeOut } from "../output.ts";
+import { chosenMethod, declareTrainOptions, resolveTrainOptions } from "./trainOptions.ts";
+import type { TrainOptions } from "./trainOptions.ts";
+
+/** `train`: fine-tunes a model folder on the user's rows and writes an adapter. `args` decide which method's options exist. */
+export function trainCommand(args: readonly string[]): Command {
+  const method = chosenMethod(args);
+  const command = new Command("train").description("Fine-tune a model on labelled rows and write an adapter.");
+  return declareTrainOptions(command, method).action((flags: Readonly<Record<string, unknown>>) => train(resolveTrainOptions(flags, method)));
+}
+
+interface Rows {
+  readonly scheme: LabelScheme;
+  readonly train: readonly DataRow[];
+  readonly dev: readonly DataRow[] | undefined;
+}
+
+async function train(options: TrainOptions): Promise<void> {
+  checkOut(options.out, options.overwrite);
+  const { scheme, train: rows, dev } = await readRows(options);
+  const seed = options.training.seed ?? 42;
+  const text = await openTextModel({ folder: options.model, scheme, maxLength: options.maxLength, seed, newHead: options.newHead });
+  const engine = await openEngine({ engine: options.engine, ...(options.threads === undefined ? {} : { threads: options.threads }) });
+  const { model, result } = await fineTune({
+    text,
+    engine,
+    method: options.adapterMethod,
+    methodConfig: options.methodConfig,
+    train: rows,
+    dev,
+    batchSize: options.batchSize,
+    seed,
+    training: {
+      ...options.training,
+      metricForBest: options.training.metricForBest ?? (dev === undefined ? "loss" : scheme.kind === "regression" ? "pearson" : "accuracy"),
+      outputDir: options.checkpoints ?? null,
+      resume: options.resume,
+    },
+    loggers: [consoleLogger()],
+  });
+  const metrics = dev === undefined ? {} : (await evaluate(model, engine, evaluationPlan(text, dev, options.batchSize))).metrics;
+  await writeOut(options.out, async (folder) => {
+    await saveAdapter(model, { dir: folder });
+    await writeAdapterInfo(folder, { method: options.method, kind: scheme.kind, labels: [...scheme.labels], maxLength: text.maxLength });
+  });
+  const { trainable, total } = model.trainableReport();
+  print(options, { steps: result.steps, loss: result.loss, trainable, total, labels: scheme.labels, metrics });
+}
+
+/** The model's own labels count where it has a trained head; then the user's; then those of the rows. */
+async function readRows(options: TrainOptions): Promise<Rows> {
+  const given: LabelScheme | undefined = options.labels === undefined ? undefined : { kind: "classification", labels: options.labels };
+  const kind = options.kind === undefined ? {} : { kind: options.kind };
+  const train = await readDataset(options.data, given === undefined ? kind : { scheme: given });
+  const scheme = train.scheme as LabelScheme;
+  const dev = options.eval === undefined ? undefined : (await readDataset(options.eval, { scheme })).rows;
+  return { scheme, train: train.rows, dev };
+}
+
+interface Summary {
+  readonly steps: number;
+  readonly loss: number | null;
+  readonly trainable: number;
+  readonly total: number;
+  readonly labels: readonly string[];
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+function print({ json, out, method }: TrainOptions, summary: Summary): void {
+  const { steps, loss, trainable, total, labels, metrics } = summary;
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ out, method, steps, loss, trainableParameters: trainable, totalParameters: total, labels, metrics })}\n`);
+    return;
+  }
+  const scores = Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
+  const share = ((100 * trainable) / total).toFixed(2);
+  process.stdout.write(`Adapter written to ${out}: ${steps} steps, ${trainable.toLocaleString("en-US")} trainable parameters (${share} %)${scores.length > 0 ? `, ${scores.join(", ")}` : ""}\n`);
+}

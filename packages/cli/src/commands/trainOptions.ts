@@ -1,0 +1,115 @@
+import { registeredMethods } from "@peftjs/bench";
+import { parseConfig, PeftError } from "@peftjs/core";
+import type { Method } from "@peftjs/core";
+import { parseTrainingConfig, TrainingConfig } from "@peftjs/train";
+import type { TrainingConfigInput } from "@peftjs/train";
+import { Command, Option } from "commander";
+import { z } from "zod";
+import { checkKeys, readConfigFile } from "../options/configFile.ts";
+import { fieldFlags, readValue } from "../options/fields.ts";
+import type { FieldFlag } from "../options/fields.ts";
+import { required } from "../options/common.ts";
+
+/** Options of `train` that are neither training options nor the method's. */
+const OwnOptions = z.strictObject({
+  model: z.string().describe("Base model folder."),
+  data: z.string().describe("Training rows: .jsonl, .csv or .tsv with text, label and perhaps a second text."),
+  eval: z.string().optional().describe("Rows to choose the best epoch by."),
+  method: z.string().default("lora").describe("Method; see `peftjs methods`."),
+  out: z.string().describe("Folder of the adapter."),
+  kind: z.enum(["classification", "regression"]).optional().describe("What the labels mean. Default: regression when one is a number that is not whole."),
+  labels: z.array(z.string()).min(1).optional().describe("Labels in the order of the logits. Default: those of the data, sorted."),
+  batchSize: z.int().positive().default(16).describe("Rows of a batch."),
+  maxLength: z.int().positive().optional().describe("Longer texts are cut to this many tokens. Default: the model's limit."),
+  newHead: z.boolean().default(false).describe("Start with a fresh head where the model's own has another number of labels."),
+  checkpoints: z.string().optional().describe("Folder for checkpoints, to go on from with --resume."),
+  resume: z.boolean().default(false).describe("Go on from the newest checkpoint."),
+  engine: z.enum(["onnx", "eager"]).default("onnx").describe("How programs run."),
+  threads: z.int().positive().optional().describe("Threads. Default: all cores."),
+  overwrite: z.boolean().default(false).describe("Replace what --out holds."),
+  json: z.boolean().default(false).describe("Print one JSON object at the end."),
+});
+type OwnOptions = z.infer<typeof OwnOptions>;
+
+export interface TrainOptions extends OwnOptions {
+  readonly adapterMethod: Method;
+  readonly methodConfig: object;
+  readonly training: TrainingConfigInput;
+}
+
+/** Set by this command, not by its user. */
+const HIDDEN_TRAINING_FIELDS = ["outputDir", "resume", "loadBest"];
+
+function trainingFlags(): FieldFlag[] {
+  return fieldFlags(TrainingConfig).filter(({ field }) => !HIDDEN_TRAINING_FIELDS.includes(field));
+}
+
+/** Declares the options of `train` for one method: the method's own come from its schema. */
+export function declareTrainOptions(command: Command, method: Method): Command {
+  command.option("--config <file>", "YAML or JSON with these options' names; the command line wins over it");
+  const groups = [
+    ["Options:", fieldFlags(OwnOptions)],
+    ["Training:", trainingFlags()],
+    [`Method "${method.name}":`, methodFlags(method)],
+  ] as const;
+  for (const [heading, flags] of groups) {
+    for (const flag of flags) {
+      const option = flag.isBoolean ? new Option(`--${flag.flag}`, flag.description) : new Option(`--${flag.flag} <value>`, flag.description);
+      command.addOption(option.helpGroup(heading));
+      if (flag.isBoolean) command.addOption(new Option(`--no-${flag.flag}`).hideHelp());
+    }
+  }
+  return command;
+}
+
+/** A method's settings, without those that the command has under the same name. */
+function methodFlags(method: Method): FieldFlag[] {
+  const taken = new Set([...fieldFlags(OwnOptions), ...trainingFlags()].map(({ field }) => field));
+  return fieldFlags(method.config).filter(({ field }) => !taken.has(field));
+}
+
+/** The method that the arguments or the configuration file name, before the rest of them can be read. */
+export function chosenMethod(args: readonly string[]): Method {
+  const file = argument(args, "config");
+  const fromFile = file === undefined ? undefined : readConfigFile(file)["method"];
+  const name = argument(args, "method") ?? (typeof fromFile === "string" ? fromFile : OwnOptions.shape.method.parse(undefined));
+  return registeredMethods().get(name);
+}
+
+function argument(args: readonly string[], name: string): string | undefined {
+  const at = args.findLastIndex((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`));
+  if (at === -1) return undefined;
+  return args[at] === `--${name}` ? args[at + 1] : args[at]?.slice(name.length + 3);
+}
+
+/** Joins flags over file over defaults, and checks everything against the schemas. */
+export function resolveTrainOptions(flags: Readonly<Record<string, unknown>>, method: Method): TrainOptions {
+  const { config: file, ...given } = flags;
+  const all = [...fieldFlags(OwnOptions), ...trainingFlags(), ...methodFlags(method)];
+  const fromFile = typeof file === "string" ? readConfigFile(file) : {};
+  if (typeof file === "string") checkKeys(file, Object.keys(fromFile), all.map(({ field }) => field));
+  const merged = { ...fromFile, ...given };
+  const values: Record<string, unknown> = {};
+  for (const flag of all) {
+    const value = merged[flag.field];
+    if (value !== undefined) values[flag.field] = typeof value === "string" ? readValue(flag, value) : value;
+  }
+  required(values["model"], "--model", "./bert-base-uncased");
+  required(values["data"], "--data", "train.jsonl");
+  required(values["out"], "--out", "my-adapter");
+  const own = parseOwn(pick(values, fieldFlags(OwnOptions)));
+  const training = pick(values, trainingFlags()) as TrainingConfigInput;
+  parseTrainingConfig(training);
+  const methodConfig = parseConfig(method, pick(values, methodFlags(method)));
+  return { ...own, adapterMethod: method, methodConfig, training };
+}
+
+function parseOwn(values: Record<string, unknown>): OwnOptions {
+  const parsed = OwnOptions.safeParse(values);
+  if (parsed.success) return parsed.data;
+  throw new PeftError("CONFIG_INVALID", `The options are not valid:\n${z.prettifyError(parsed.error)}\nSee \`peftjs train --help\`.`);
+}
+
+function pick(values: Readonly<Record<string, unknown>>, flags: readonly FieldFlag[]): Record<string, unknown> {
+  return Object.fromEntries(flags.filter(({ field }) => values[field] !== undefined).map(({ field }) => [field, values[field]]));
+}

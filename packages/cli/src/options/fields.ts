@@ -1,0 +1,75 @@
+import { z } from "zod";
+
+/** A field of a schema, as the command line offers it. */
+export interface FieldFlag {
+  /** Name in the schema, e.g. `rankPattern`. */
+  readonly field: string;
+  /** Name on the command line without dashes, e.g. `rank-pattern`. */
+  readonly flag: string;
+  readonly description: string;
+  readonly isBoolean: boolean;
+  readonly schema: z.ZodType;
+}
+
+/** The fields of a schema in its order. Descriptions and defaults come from there alone. */
+export function fieldFlags(schema: z.ZodType): FieldFlag[] {
+  if (!(schema instanceof z.ZodObject)) return [];
+  const properties = z.toJSONSchema(schema, { io: "input" }).properties ?? {};
+  return Object.entries(schema.shape as Record<string, z.ZodType>).map(([field, own]) => {
+    const property = properties[field];
+    const json = typeof property === "object" ? property : {};
+    const byDefault = json.default === undefined || json.default === null ? "" : ` (default: ${JSON.stringify(json.default)})`;
+    return {
+      field,
+      flag: kebab(field),
+      description: `${json.description ?? ""}${byDefault}`.trim(),
+      isBoolean: json.type === "boolean",
+      schema: own,
+    };
+  });
+}
+
+/**
+ * Reads a flag's text as a value that its field accepts: JSON (numbers, booleans, null, lists, objects), then `name=value` pairs,
+ * then names separated by commas, then the text itself. What looks like a regular expression, or is the word `all-linear`, is
+ * never split. Returns the text when nothing fits, so that the schema's own message names the field.
+ */
+export function readValue({ schema }: FieldFlag, text: string): unknown {
+  return candidates(text).find((candidate) => schema.safeParse(candidate).success) ?? text;
+}
+
+function candidates(text: string): unknown[] {
+  const names = /^[\w.,-]+$/.test(text) && text !== "all-linear" ? text.split(",").filter((part) => part !== "") : undefined;
+  const values = [jsonValue(text), pairsOf(text), names === undefined ? undefined : numbersOf(names), names, text];
+  return values.filter((value) => value !== undefined);
+}
+
+function jsonValue(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** `query=4,value=8` → { query: 4, value: 8 } */
+function pairsOf(text: string): Record<string, unknown> | undefined {
+  const pairs = text.split(",").map((pair) => /^([^=]+)=([^=]+)$/.exec(pair));
+  if (!pairs.every((pair) => pair !== null)) return undefined;
+  return Object.fromEntries(pairs.map(([, key = "", value = ""]) => [key.trim(), jsonValue(value) ?? value]));
+}
+
+function numbersOf(names: readonly string[]): number[] | undefined {
+  const values = names.map(Number);
+  return values.every(Number.isFinite) ? values : undefined;
+}
+
+/** targetModules → target-modules */
+export function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** target-modules → targetModules */
+export function camel(name: string): string {
+  return name.replace(/-+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
