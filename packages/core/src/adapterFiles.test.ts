@@ -376,15 +376,15 @@ describe("MethodRegistry", () => {
 
 const publicAdapters = fileURLToPath(new URL("../../../../shared/data/adapters/", import.meta.url));
 
-describe.skipIf(!existsSync(publicAdapters))("a config that the Python library wrote", () => {
-  it.each(["bert-base-lora", "gpt2-lora"])("comes back as it was: %s", async (name) => {
+const publicNames = existsSync(publicAdapters) ? readdirSync(publicAdapters) : [];
+
+describe.skipIf(publicNames.length === 0)("a config that the Python library wrote", () => {
+  it.each(publicNames)("comes back as it was: %s", async (name) => {
     const { fromAdapterConfig, serializeConfig } = await import("./checkpoint/adapterConfig.ts");
     const text = readFileSync(join(publicAdapters, name, "adapter_config.json"), "utf8");
     const json = JSON.parse(text) as Record<string, unknown>;
     expect(serializeConfig(json)).toBe(text.replace(/: (\d+)\.0(?=[,\n])/gu, ": $1"));
-    const method = { ...added, wire: { ...added.wire, peftType: "LORA" } } as unknown as Parameters<
-      typeof fromAdapterConfig
-    >[0];
+    const method = added as unknown as Parameters<typeof fromAdapterConfig>[0];
     const { config, rest } = fromAdapterConfig(method, json);
     expect(config["targetModules"]).toEqual(json["target_modules"]);
     expect(rest["megatron_core"]).toBe("megatron.core");

@@ -20,6 +20,8 @@ export type Head =
   | { readonly kind: "sequenceClassification"; readonly labels: readonly string[] }
   | { readonly kind: "regression" }
   | { readonly kind: "maskedLM" }
+  /** BERT's own: masked LM, and whether the second segment follows the first. */
+  | { readonly kind: "preTraining" }
   | { readonly kind: "none" };
 
 /**
