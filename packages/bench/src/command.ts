@@ -7,6 +7,7 @@ import type { BenchProgress } from "./bench.ts";
 import { presetNames, readExperiment, readMethodSettings } from "./experiment.ts";
 import { registeredMethods } from "./methods.ts";
 import { planRuns } from "./plan.ts";
+import { CommandFailed } from "./program.ts";
 import { plainTable, summaryTable } from "./report.ts";
 import type { RunSpec } from "./results.ts";
 
@@ -39,12 +40,10 @@ export function benchCommand(): Command {
     .option("--timeout <minutes>", "a run that takes longer becomes an error row", Number, 30)
     .option("--fresh", "run again what a former call with the same --out has finished")
     .option("--json", "print the rows of results.json instead of the table")
-    .action(async (flags: BenchFlags) => {
-      process.exitCode = await bench(flags);
-    });
+    .action(bench);
 }
 
-async function bench(flags: BenchFlags): Promise<number> {
+async function bench(flags: BenchFlags): Promise<void> {
   const methods = registeredMethods();
   const runs = planRuns({
     experiment: readExperiment(flags.preset),
@@ -75,7 +74,7 @@ async function bench(flags: BenchFlags): Promise<number> {
   if (flags.json === true) process.stdout.write(`${JSON.stringify(results)}\n`);
   else process.stdout.write(`${plainTable(summaryTable(results))}\n`);
   process.stderr.write(`${runs.length} runs, ${failed} failed, ${((performance.now() - started) / 1000).toFixed(0)} s. Report: ${out}/report.md\n`);
-  return failed > 0 || results.length < runs.length ? 1 : 0;
+  if (failed > 0 || results.length < runs.length) throw new CommandFailed();
 }
 
 /** Ctrl-C ends the current run; what is finished is on disk. */

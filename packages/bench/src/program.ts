@@ -5,6 +5,11 @@ import type { Command } from "commander";
 /** Exit codes of every command: done, failed, wrong input. */
 export const exitCode = { ok: 0, failed: 1, badInput: 2 } as const;
 
+/** Thrown by a command that has said itself what failed. */
+export class CommandFailed extends Error {
+  override readonly name = "CommandFailed";
+}
+
 /**
  * Parses `args` (without node and script), runs the command and says what went wrong on stderr: `error [CODE] message`.
  * Resolves to the exit code and never throws.
@@ -13,8 +18,9 @@ export async function runProgram(program: Command, args: readonly string[]): Pro
   prepare(program);
   try {
     await program.parseAsync([...args], { from: "user" });
-    return typeof process.exitCode === "number" ? process.exitCode : exitCode.ok;
+    return exitCode.ok;
   } catch (error) {
+    if (error instanceof CommandFailed) return exitCode.failed;
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.badInput;
     return printError(error);
   }

@@ -1,7 +1,10 @@
+import { join } from "node:path";
 import { evaluationPlan, fineTune, openTextModel } from "@peftjs/bench";
-import { saveAdapter } from "@peftjs/core";
+import type { TextModel } from "@peftjs/bench";
+import { PeftError, readJsonObject, saveAdapter } from "@peftjs/core";
 import { readDataset } from "@peftjs/data";
 import type { DataRow, LabelScheme } from "@peftjs/data";
+import { resolveHead } from "@peftjs/models";
 import { consoleLogger, evaluate } from "@peftjs/train";
 import { Command } from "commander";
 import { writeAdapterInfo } from "../adapterInfo.ts";
@@ -27,7 +30,7 @@ async function train(options: TrainOptions): Promise<void> {
   checkOut(options.out, options.overwrite);
   const { scheme, train: rows, dev } = await readRows(options);
   const seed = options.training.seed ?? 42;
-  const text = await openTextModel({ folder: options.model, scheme, maxLength: options.maxLength, seed, newHead: options.newHead });
+  const text = await openBase(options, scheme, seed);
   const engine = await openEngine({ engine: options.engine, ...(options.threads === undefined ? {} : { threads: options.threads }) });
   const { model, result } = await fineTune({
     text,
@@ -55,14 +58,30 @@ async function train(options: TrainOptions): Promise<void> {
   print(options, { steps: result.steps, loss: result.loss, trainable, total, labels: scheme.labels, metrics });
 }
 
-/** The model's own labels count where it has a trained head; then the user's; then those of the rows. */
+/** The labels are those named by the user, else the model's own where they cover the data's, else the data's. */
 async function readRows(options: TrainOptions): Promise<Rows> {
   const given: LabelScheme | undefined = options.labels === undefined ? undefined : { kind: "classification", labels: options.labels };
   const kind = options.kind === undefined ? {} : { kind: options.kind };
   const train = await readDataset(options.data, given === undefined ? kind : { scheme: given });
-  const scheme = train.scheme as LabelScheme;
+  const scheme = given ?? (await modelLabels(options.model, train.scheme as LabelScheme));
   const dev = options.eval === undefined ? undefined : (await readDataset(options.eval, { scheme })).rows;
   return { scheme, train: train.rows, dev };
+}
+
+/** A model that was fine-tuned before has an order of its labels, and its data may lack some of them. */
+async function modelLabels(folder: string, scheme: LabelScheme): Promise<LabelScheme> {
+  const head = resolveHead(await readJsonObject(join(folder, "config.json")), {});
+  const covers = head.kind === "sequenceClassification" && scheme.kind === "classification" && scheme.labels.every((label) => head.labels.includes(label));
+  return covers ? { kind: "classification", labels: head.labels } : scheme;
+}
+
+async function openBase({ model, maxLength, newHead }: TrainOptions, scheme: LabelScheme, seed: number): Promise<TextModel> {
+  try {
+    return await openTextModel({ folder: model, scheme, maxLength, seed, newHead });
+  } catch (error) {
+    if (!(error instanceof PeftError) || error.code !== "LABEL_COUNT_MISMATCH") throw error;
+    throw new PeftError(error.code, `${error.message} On the command line that is --new-head.`, { cause: error });
+  }
 }
 
 interface Summary {

@@ -32,10 +32,12 @@ export function fieldFlags(schema: z.ZodType): FieldFlag[] {
 /**
  * Reads a flag's text as a value that its field accepts: JSON (numbers, booleans, null, lists, objects), then `name=value` pairs,
  * then names separated by commas, then the text itself. What looks like a regular expression, or is the word `all-linear`, is
- * never split. Returns the text when nothing fits, so that the schema's own message names the field.
+ * never split. When nothing fits, the first reading is returned, so that the schema's own message names the field.
  */
 export function readValue({ schema }: FieldFlag, text: string): unknown {
-  return candidates(text).find((candidate) => schema.safeParse(candidate).success) ?? text;
+  const readings = candidates(text);
+  const fitting = readings.findIndex((candidate) => schema.safeParse(candidate).success);
+  return readings[Math.max(fitting, 0)];
 }
 
 function candidates(text: string): unknown[] {
