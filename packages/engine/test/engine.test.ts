@@ -15,7 +15,10 @@ describe.each(["eager", "onnx"] as const)("the %s engine", (kind) => {
 
   it("runs a function with its gradient", async () => {
     const compiled = engine.compile(({ args: { x, w } = {} }) => {
-      const { value, grads } = tf.valueAndGrads((a, b) => tf.sum(tf.square(tf.mul(a, b))) as tf.Scalar)([x as tf.Tensor, w as tf.Tensor]);
+      const { value, grads } = tf.valueAndGrads((a, b) => tf.sum(tf.square(tf.mul(a, b))) as tf.Scalar)([
+        x as tf.Tensor,
+        w as tf.Tensor,
+      ]);
       return { out: { value }, grads: { x: grads[0] as tf.Tensor } };
     });
     const { out, grads } = await compiled.run({ args: { x: row(1, 2), w: row(3, -1) } });
@@ -24,7 +27,10 @@ describe.each(["eager", "onnx"] as const)("the %s engine", (kind) => {
   });
 
   it("writes results into given memory and leaves arguments alone", async () => {
-    const compiled = engine.compile(({ s: { a } = {} }) => ({ s: { a: tf.add(a as tf.Tensor, 1) }, m: { sum: tf.sum(a as tf.Tensor) } }));
+    const compiled = engine.compile(({ s: { a } = {} }) => ({
+      s: { a: tf.add(a as tf.Tensor, 1) },
+      m: { sum: tf.sum(a as tf.Tensor) },
+    }));
     let state = { a: row(1, 2, 3) };
     let spare = { a: zeros([3]) };
     for (let i = 0; i < 3; i++) {
@@ -42,11 +48,19 @@ describe.each(["eager", "onnx"] as const)("the %s engine", (kind) => {
       return { out: { same: a as tf.Tensor, first: twice, second: twice, one: tf.ones([2, 2]) } };
     });
     const { out } = await compiled.run({ s: { a: row(1, 2) } });
-    expect(Object.values(out ?? {}).map(({ data }) => Array.from(data))).toEqual([[1, 2], [2, 4], [2, 4], [1, 1, 1, 1]]);
+    expect(Object.values(out ?? {}).map(({ data }) => Array.from(data))).toEqual([
+      [1, 2],
+      [2, 4],
+      [2, 4],
+      [1, 1, 1, 1],
+    ]);
   });
 
   it("keeps no tensor alive from run to run", async () => {
-    const compiled = engine.compile(({ s: { a } = {}, c: { w } = {} }) => ({ s: { a: tf.mul(a as tf.Tensor, w as tf.Tensor) } }), { constant: ["c"] });
+    const compiled = engine.compile(
+      ({ s: { a } = {}, c: { w } = {} }) => ({ s: { a: tf.mul(a as tf.Tensor, w as tf.Tensor) } }),
+      { constant: ["c"] },
+    );
     const args = { s: { a: row(1, 2) }, c: { w: row(1, 1) } };
     await compiled.run(args);
     const before = tf.memory().numTensors;
@@ -102,7 +116,9 @@ describe("compiled programs", () => {
     expect(failure).toBeInstanceOf(PeftError);
     expect((failure as PeftError).code).toBe(code);
     // A failed trace leaves nothing behind: the engine goes on working.
-    const { s } = await engine.compile(({ s: { a } = {} }) => ({ s: { a: tf.neg(a as tf.Tensor) } })).run({ s: { a: row(3) } });
+    const { s } = await engine
+      .compile(({ s: { a } = {} }) => ({ s: { a: tf.neg(a as tf.Tensor) } }))
+      .run({ s: { a: row(3) } });
     expect(Array.from(s?.["a"]?.data ?? [])).toEqual([-3]);
   });
 });
@@ -116,7 +132,9 @@ it("createEngine names the engines there are, and the package of a missing backe
 
 it("int32 arguments stay int32", async () => {
   const engine = await createEngine({ kind: "onnx", threads: 1 });
-  const { out } = await engine.compile(({ s: { a } = {} }) => ({ out: { a: tf.add(a as tf.Tensor, tf.scalar(1, "int32")) } })).run({ s: { a: int32([1, -5], [2]) } });
+  const { out } = await engine
+    .compile(({ s: { a } = {} }) => ({ out: { a: tf.add(a as tf.Tensor, tf.scalar(1, "int32")) } }))
+    .run({ s: { a: int32([1, -5], [2]) } });
   expect(out?.["a"]).toMatchObject({ dtype: "int32", shape: [2] });
   expect(Array.from(out?.["a"]?.data ?? [])).toEqual([2, -4]);
 });

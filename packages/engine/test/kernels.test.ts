@@ -51,7 +51,8 @@ async function compareGradients(op: Op, inputs: Inputs): Promise<void> {
     return compiled.run({ inputs }) as Promise<Record<string, Record<string, HostTensor>>>;
   };
   const [expected, actual] = [await gradients(cpu), await gradients(onnx)];
-  for (const name of names) expect(actual["grads"]?.[name]?.data).toBeAllClose(expected["grads"]?.[name]?.data as Float32Array, tol.deep);
+  for (const name of names)
+    expect(actual["grads"]?.[name]?.data).toBeAllClose(expected["grads"]?.[name]?.data as Float32Array, tol.deep);
 }
 
 function values(shape: readonly number[], from = -2, to = 2, seed = 1): HostTensor {
@@ -61,7 +62,10 @@ function values(shape: readonly number[], from = -2, to = 2, seed = 1): HostTens
   return float32(Float32Array.from({ length: size }, next), shape);
 }
 
-const UNARY: Record<string, { readonly op: (x: tf.Tensor) => tf.Tensor; readonly from?: number; readonly to?: number; readonly smooth?: false }> = {
+const UNARY: Record<
+  string,
+  { readonly op: (x: tf.Tensor) => tf.Tensor; readonly from?: number; readonly to?: number; readonly smooth?: false }
+> = {
   abs: { op: tf.abs },
   acos: { op: tf.acos, from: -0.9, to: 0.9 },
   acosh: { op: tf.acosh, from: 1.1, to: 3 },
@@ -120,7 +124,24 @@ describe("elementwise kernels", () => {
     pow: (a, b) => tf.pow(tf.abs(a), b),
     prelu: (a, b) => tf.prelu(a, b),
   };
-  const shapes = fc.constantFrom<[number[], number[]]>([[], []], [[2, 3], [2, 3]], [[2, 3], [3]], [[4, 1, 3], [2, 1]], [[1], [2, 2]], [[0, 3], [3]], [[2, 1, 3, 2], [4, 1, 1]]);
+  const shapes = fc.constantFrom<[number[], number[]]>(
+    [[], []],
+    [
+      [2, 3],
+      [2, 3],
+    ],
+    [[2, 3], [3]],
+    [
+      [4, 1, 3],
+      [2, 1],
+    ],
+    [[1], [2, 2]],
+    [[0, 3], [3]],
+    [
+      [2, 1, 3, 2],
+      [4, 1, 1],
+    ],
+  );
 
   it.each(Object.entries(BINARY))("%s broadcasts", async (name, op) => {
     await fc.assert(
@@ -137,7 +158,14 @@ describe("elementwise kernels", () => {
     );
   });
 
-  const COMPARE = { equal: tf.equal, notEqual: tf.notEqual, greater: tf.greater, greaterEqual: tf.greaterEqual, less: tf.less, lessEqual: tf.lessEqual };
+  const COMPARE = {
+    equal: tf.equal,
+    notEqual: tf.notEqual,
+    greater: tf.greater,
+    greaterEqual: tf.greaterEqual,
+    less: tf.less,
+    lessEqual: tf.lessEqual,
+  };
   it.each(Object.entries(COMPARE))("%s", async (_, op) => {
     const a = float32([1, 2, 3, Number.NaN, Infinity, -0], [6]);
     const b = float32([1, 3, 2, Number.NaN, Infinity, 0], [6]);
@@ -151,13 +179,20 @@ describe("elementwise kernels", () => {
 
   it("where, floorDiv, mod, addN, cast, isNaN, isInf, isFinite", async () => {
     const inputs = { a: values([5], -3, 3, 7), b: values([5], 0.5, 2, 8) };
-    await compare(({ a, b }) => tf.where(tf.logicalNot(tf.greater(a as tf.Tensor, 0)), a as tf.Tensor, b as tf.Tensor), inputs);
+    await compare(
+      ({ a, b }) => tf.where(tf.logicalNot(tf.greater(a as tf.Tensor, 0)), a as tf.Tensor, b as tf.Tensor),
+      inputs,
+    );
     await compare(({ a, b }) => tf.floorDiv(a as tf.Tensor, b as tf.Tensor), inputs);
     await compare(({ a, b }) => tf.mod(a as tf.Tensor, b as tf.Tensor), inputs);
     await compare(({ a, b }) => tf.addN([a as tf.Tensor, b as tf.Tensor, a as tf.Tensor]), inputs);
     await compare(({ a }) => tf.cast(a as tf.Tensor, "int32"), inputs);
     await compare(({ a }) => tf.cast(a as tf.Tensor, "bool"), inputs);
-    await compare(({ a, b }) => tf.floorDiv(tf.cast(tf.mul(a as tf.Tensor, 9), "int32"), tf.cast(tf.add(b as tf.Tensor, 1), "int32")), inputs);
+    await compare(
+      ({ a, b }) =>
+        tf.floorDiv(tf.cast(tf.mul(a as tf.Tensor, 9), "int32"), tf.cast(tf.add(b as tf.Tensor, 1), "int32")),
+      inputs,
+    );
     const special = { x: float32([1, Number.NaN, Infinity, -Infinity], [4]) };
     for (const op of [tf.isNaN, tf.isInf, tf.isFinite]) await compare(({ x }) => op(x as tf.Tensor), special);
   });
@@ -167,13 +202,17 @@ describe("reductions", () => {
   const REDUCE = { sum: tf.sum, mean: tf.mean, prod: tf.prod, min: tf.min, max: tf.max };
   it.each(Object.entries(REDUCE))("%s", async (_, op) => {
     await fc.assert(
-      fc.asyncProperty(fc.constantFrom<number[] | number | undefined>(undefined, -1, 0, [0, 2], [1], [-1, 0]), fc.boolean(), async (axis, keep) => {
-        const x = values([2, 3, 4], 0.5, 2);
-        const call: Op = ({ x: t }) => op(t as tf.Tensor, axis, keep);
-        await compare(call, { x });
-        // tfjs's gradient of prod calls a method that tfjs-core does not register.
-        if (op !== tf.prod) await compareGradients(call, { x });
-      }),
+      fc.asyncProperty(
+        fc.constantFrom<number[] | number | undefined>(undefined, -1, 0, [0, 2], [1], [-1, 0]),
+        fc.boolean(),
+        async (axis, keep) => {
+          const x = values([2, 3, 4], 0.5, 2);
+          const call: Op = ({ x: t }) => op(t as tf.Tensor, axis, keep);
+          await compare(call, { x });
+          // tfjs's gradient of prod calls a method that tfjs-core does not register.
+          if (op !== tf.prod) await compareGradients(call, { x });
+        },
+      ),
       { numRuns: 10 },
     );
   });
@@ -204,7 +243,16 @@ describe("structure", () => {
     stack: ({ x }) => tf.stack([x as tf.Tensor, tf.neg(x as tf.Tensor)], 1),
     unstack: ({ x }) => tf.unstack(x as tf.Tensor, 1)[2] as tf.Tensor,
     split: ({ x }) => tf.split(x as tf.Tensor, [1, 3], 2)[1] as tf.Tensor,
-    pad: ({ x }) => tf.pad(x as tf.Tensor, [[0, 0], [1, 2], [0, 1]], 0.5),
+    pad: ({ x }) =>
+      tf.pad(
+        x as tf.Tensor,
+        [
+          [0, 0],
+          [1, 2],
+          [0, 1],
+        ],
+        0.5,
+      ),
     tile: ({ x }) => tf.tile(x as tf.Tensor, [1, 2, 3]),
     reverse: ({ x }) => tf.reverse(x as tf.Tensor, [0, 2]),
     broadcastTo: ({ x }) => tf.broadcastTo(tf.reshape(x as tf.Tensor, [2, 1, 3, 4]), [2, 3, 3, 4]),
@@ -224,8 +272,14 @@ describe("structure", () => {
     await compare(({ table: t, ids: i }) => tf.gather(t as tf.Tensor, i as tf.Tensor1D), { table, ids });
     await compareGradients(look, { table });
     await compare(({ table: t }) => tf.gather(t as tf.Tensor, tf.tensor1d([2, 0], "int32"), 1), { table });
-    await compare(({ table: t, i }) => tf.gatherND(t as tf.Tensor, i as tf.Tensor), { table, i: int32([1, 2, 5, 0], [2, 2]) });
-    await compare(({ i, u }) => tf.scatterND(i as tf.Tensor, u as tf.Tensor, [4]), { i: int32([3, 1, 3], [3, 1]), u: float32([1, 2, 3], [3]) });
+    await compare(({ table: t, i }) => tf.gatherND(t as tf.Tensor, i as tf.Tensor), {
+      table,
+      i: int32([1, 2, 5, 0], [2, 2]),
+    });
+    await compare(({ i, u }) => tf.scatterND(i as tf.Tensor, u as tf.Tensor, [4]), {
+      i: int32([3, 1, 3], [3, 1]),
+      u: float32([1, 2, 3], [3]),
+    });
     await compare(({ i }) => tf.oneHot(i as tf.Tensor, 4), { i: int32([0, 3, -1, 7], [4]) });
     await compare(({ i }) => tf.oneHot(i as tf.Tensor, 3, 2, -1), { i: int32([0, 2], [2]) });
   });
@@ -248,7 +302,8 @@ describe("structure", () => {
 describe("operations of core", () => {
   it("gelu and layerNorm with their gradients", async () => {
     const inputs = { x: values([5, 8], -4, 4), gamma: values([8], 0.5, 1.5, 2), beta: values([8], -1, 1, 3) };
-    const normalized: Op = ({ x, gamma, beta }) => layerNorm(x as tf.Tensor, gamma as tf.Tensor, beta as tf.Tensor, 1e-5);
+    const normalized: Op = ({ x, gamma, beta }) =>
+      layerNorm(x as tf.Tensor, gamma as tf.Tensor, beta as tf.Tensor, 1e-5);
     await compare(normalized, inputs);
     await compareGradients(normalized, inputs);
     await compare(({ x }) => gelu(x as tf.Tensor), { x: inputs.x });
@@ -257,13 +312,24 @@ describe("operations of core", () => {
 
   it("dropout draws the same mask in both engines, another one per step and per call", async () => {
     const x = float32(new Float32Array(64 * 96).fill(1), [64, 96]);
-    const drop = (stream: number): Op => ({ x: t, key }) => dropout(t as tf.Tensor, 0.25, key as tf.Tensor1D, stream);
+    const drop =
+      (stream: number): Op =>
+      ({ x: t, key }) =>
+        dropout(t as tf.Tensor, 0.25, key as tf.Tensor1D, stream);
     const first = { x, key: int32([3, 1], [2]) };
     await compare(drop(1), first);
-    const masks = [await run(onnx, drop(1), first), await run(onnx, drop(2), first), await run(onnx, drop(1), { x, key: int32([3, 2], [2]) })];
-    const kept = masks.map(({ data }) => (data as Float32Array).reduce((sum, value) => sum + Math.sign(value), 0) / x.data.length);
+    const masks = [
+      await run(onnx, drop(1), first),
+      await run(onnx, drop(2), first),
+      await run(onnx, drop(1), { x, key: int32([3, 2], [2]) }),
+    ];
+    const kept = masks.map(
+      ({ data }) => (data as Float32Array).reduce((sum, value) => sum + Math.sign(value), 0) / x.data.length,
+    );
     for (const share of kept) expect(Math.abs(share - 0.75)).toBeLessThan(0.02);
-    const both = (a: HostTensor, b: HostTensor): number => (a.data as Float32Array).reduce((sum, value, i) => sum + Math.sign(value * (b.data[i] as number)), 0) / x.data.length;
+    const both = (a: HostTensor, b: HostTensor): number =>
+      (a.data as Float32Array).reduce((sum, value, i) => sum + Math.sign(value * (b.data[i] as number)), 0) /
+      x.data.length;
     // Independent masks keep a place together with probability 0.75².
     expect(Math.abs(both(masks[0] as HostTensor, masks[1] as HostTensor) - 0.5625)).toBeLessThan(0.02);
     expect(Math.abs(both(masks[0] as HostTensor, masks[2] as HostTensor) - 0.5625)).toBeLessThan(0.02);

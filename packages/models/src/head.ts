@@ -16,7 +16,7 @@ type ConfigJson = Readonly<Record<string, unknown>>;
 export function resolveHead(configJson: ConfigJson, options: HeadOptions): Head {
   if (typeof options.head === "object") return options.head;
   const kind = options.head ?? kindOf(configJson, options);
-  if (kind === "regression" || kind === "maskedLM" || kind === "none") {
+  if (kind !== "sequenceClassification") {
     checkNoLabels(kind, options);
     return { kind };
   }

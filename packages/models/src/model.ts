@@ -79,12 +79,22 @@ function headLoss(head: Head, outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>
     }
     case "maskedLM":
       return maskedLoss(need(outputs, "logits"), batch);
+    case "preTraining":
+      return preTrainingLoss(outputs, batch);
     case "none":
       throw new PeftError(
         "HEAD_MISSING",
         'The bare model has no loss: load it with a head, e.g. `head: "sequenceClassification"`.',
       );
   }
+}
+
+/** Masked LM, plus the cross-entropy of `next_sentence_label` int32 [B] where the batch has it. */
+function preTrainingLoss(outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>): tf.Scalar {
+  const masked = maskedLoss(need(outputs, "logits"), batch);
+  const labels = batch["next_sentence_label"] as tf.Tensor1D | undefined;
+  if (labels === undefined) return masked;
+  return tf.add(masked, crossEntropy(need(outputs, "seq_relationship_logits") as tf.Tensor2D, labels));
 }
 
 function maskedLoss(logits: tf.Tensor, batch: Named<tf.Tensor>): tf.Scalar {

@@ -12,6 +12,7 @@ interface Case {
   readonly head: Head["kind"];
   readonly batch: Readonly<Record<string, number[][]>>;
   readonly labels?: number[] | number[][];
+  readonly nextSentence?: number[];
   readonly loss?: number;
   readonly outputs: Readonly<Record<string, string>>;
   readonly gradients?: Readonly<Record<string, string>>;
@@ -66,10 +67,17 @@ function modelOf({ config, head: kind }: Case): BaseModel {
   return createModel({ architecture, configJson: config, head, name: "tiny", parameters });
 }
 
-function batchOf({ batch, labels, head }: Case): Record<string, HostTensor> {
+function batchOf({ batch, labels, nextSentence, head }: Case): Record<string, HostTensor> {
   const int = (rows: number[][]): HostTensor => int32(rows.flat(), [rows.length, rows[0]?.length ?? 0]);
   const tensors = Object.fromEntries(Object.entries(batch).map(([name, rows]) => [name, int(rows)]));
   if (labels === undefined) return tensors;
+  if (nextSentence !== undefined) {
+    return {
+      ...tensors,
+      ...predicted(labels as number[][], 0),
+      next_sentence_label: int32(nextSentence, [nextSentence.length]),
+    };
+  }
   if (head === "regression") return { ...tensors, labels: float32(labels as number[], [labels.length]) };
   return {
     ...tensors,
@@ -77,18 +85,23 @@ function batchOf({ batch, labels, head }: Case): Record<string, HostTensor> {
   };
 }
 
+/** The positions of labels that count, and `padding` entries of weight zero. */
+function predicted(labels: number[][], padding: number): Record<string, HostTensor> {
+  const flat = labels.flat();
+  const positions = [...flat.keys()].filter((i) => (flat[i] as number) >= 0);
+  const count = positions.length + padding;
+  const padded = (values: number[]): number[] => [...values, ...Array.from({ length: padding }, () => 0)];
+  return {
+    masked_positions: int32(padded(positions), [count]),
+    masked_labels: int32(padded(positions.map((i) => flat[i] as number)), [count]),
+    masked_weights: float32(padded(positions.map(() => 1)), [count]),
+  };
+}
+
 /** The same masked-LM batch with the predicted positions named, and one padding entry of weight zero. */
 function atPositions(example: Case): Record<string, HostTensor> {
   const { labels: _labels, ...rest } = batchOf(example);
-  const flat = (example.labels as number[][]).flat();
-  const positions = [...flat.keys()].filter((i) => (flat[i] as number) >= 0);
-  const count = positions.length + 1;
-  return {
-    ...rest,
-    masked_positions: int32([...positions, 0], [count]),
-    masked_labels: int32([...positions.map((i) => flat[i] as number), 0], [count]),
-    masked_weights: float32([...positions.map(() => 1), 0], [count]),
-  };
+  return { ...rest, ...predicted(example.labels as number[][], 1) };
 }
 
 /** Outputs, and loss and gradients where there is a loss, in one tensor function. */

@@ -33,7 +33,9 @@ interface Result {
 }
 
 const program = new Command("engine-bench")
-  .description("Times one training step per case; with PEFTJS_PYTHON set, step by step in turn with Python's transformers and peft.")
+  .description(
+    "Times one training step per case; with PEFTJS_PYTHON set, step by step in turn with Python's transformers and peft.",
+  )
   .option("--cases <names>", "comma-separated names; default: all")
   .option("--steps <n>", "counted steps per case", "15")
   .option("--threads <n>", "threads of each side", "2")
@@ -54,8 +56,15 @@ if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(result
 async function measure(task: Case): Promise<Result> {
   const python = process.env["PEFTJS_PYTHON"];
   const args = [JSON.stringify(task), flags.threads];
-  const ours = new Side(process.execPath, ["--import", "tsx", "--conditions=@peftjs/source", join(here, "worker.ts"), ...args]);
-  const theirs = python === undefined ? null : new Side(python, [join(here, "..", "..", "reference", "step.py"), ...args]);
+  const ours = new Side(process.execPath, [
+    "--import",
+    "tsx",
+    "--conditions=@peftjs/source",
+    join(here, "worker.ts"),
+    ...args,
+  ]);
+  const theirs =
+    python === undefined ? null : new Side(python, [join(here, "..", "..", "reference", "step.py"), ...args]);
   const [a, b]: [StepReport[], StepReport[]] = [[], []];
   await ours.ready();
   await theirs?.ready();

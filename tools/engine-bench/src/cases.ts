@@ -16,7 +16,16 @@ const TINY = { layers: 4, hidden: 128, heads: 4, vocabulary: 8192, method: "lora
 export const CASES: readonly Case[] = [
   { name: "12x768-8x128-lora", ...BASE, method: "lora" },
   { name: "12x768-8x128-full", ...BASE, method: "full" },
-  { name: "6x384-16x64-lora", layers: 6, hidden: 384, heads: 6, vocabulary: 30522, batch: 16, length: 64, method: "lora" },
+  {
+    name: "6x384-16x64-lora",
+    layers: 6,
+    hidden: 384,
+    heads: 6,
+    vocabulary: 30522,
+    batch: 16,
+    length: 64,
+    method: "lora",
+  },
   { name: "4x128-16x64-lora", ...TINY, batch: 16, length: 64 },
   { name: "4x128-8x32-lora", ...TINY, batch: 8, length: 32 },
 ];

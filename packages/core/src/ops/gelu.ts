@@ -9,11 +9,16 @@ const INVERSE_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
  * The backward pass keeps x alone and recomputes Φ: ∂x = ∂y·(Φ(x) + x·φ(x)).
  */
 export function gelu<T extends tf.Tensor>(x: T): T {
-  const op = tf.customGrad((input: tf.Tensor | ((saved: tf.Tensor[]) => void), save: tf.Tensor | ((saved: tf.Tensor[]) => void)) => {
-    const value = input as tf.Tensor;
-    (save as (saved: tf.Tensor[]) => void)([value]);
-    return { value: geluForward(value), gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => geluBackward(dy, saved[0] as tf.Tensor) };
-  });
+  const op = tf.customGrad(
+    (input: tf.Tensor | ((saved: tf.Tensor[]) => void), save: tf.Tensor | ((saved: tf.Tensor[]) => void)) => {
+      const value = input as tf.Tensor;
+      (save as (saved: tf.Tensor[]) => void)([value]);
+      return {
+        value: geluForward(value),
+        gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => geluBackward(dy, saved[0] as tf.Tensor),
+      };
+    },
+  );
   return op(x) as T;
 }
 

@@ -13,7 +13,8 @@ export function layerNorm<T extends tf.Tensor>(x: T, gamma: tf.Tensor, beta: tf.
     const value = composite("PeftLayerNorm", { x: input, gamma: scale, beta: shift }, { epsilon }, () =>
       tf.add(tf.mul(statistics(input, epsilon).normalized, scale), shift),
     );
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => gradients(dy, saved[0] as tf.Tensor, saved[1] as tf.Tensor, epsilon);
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] =>
+      gradients(dy, saved[0] as tf.Tensor, saved[1] as tf.Tensor, epsilon);
     // tfjs types the gradient of a function of several tensors as that of one.
     return { value, gradFunc: gradFunc as unknown as (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor };
   });

@@ -54,10 +54,16 @@ function fillGaps(backendName: string): void {
   }
 }
 
-function onCpu(kernelFunc: tf.KernelFunc, { inputs, attrs }: Parameters<tf.KernelFunc>[0]): tf.TensorInfo | tf.TensorInfo[] {
+function onCpu(
+  kernelFunc: tf.KernelFunc,
+  { inputs, attrs }: Parameters<tf.KernelFunc>[0],
+): tf.TensorInfo | tf.TensorInfo[] {
   const cpu = tf.findBackend("cpu") as tf.KernelBackend;
   const here = tf.backend();
-  const move = (info: tf.TensorInfo): tf.TensorInfo => ({ ...info, dataId: cpu.write(here.readSync(info.dataId), info.shape, info.dtype) });
+  const move = (info: tf.TensorInfo): tf.TensorInfo => ({
+    ...info,
+    dataId: cpu.write(here.readSync(info.dataId), info.shape, info.dtype),
+  });
   const copies = Object.fromEntries(Object.entries(inputs).map(([name, info]) => [name, move(info as tf.TensorInfo)]));
   const results = kernelFunc({ inputs: copies, attrs, backend: cpu } as Parameters<tf.KernelFunc>[0]);
   const back = (info: tf.TensorInfo): tf.TensorInfo => {

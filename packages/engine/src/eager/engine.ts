@@ -45,7 +45,9 @@ class EagerFunction implements CompiledFunction {
       const tensors = regroup(leaves(args).map((leaf) => ({ ...leaf, value: this.tensorOf(leaf) })));
       const results = leaves(this.fn(tensors));
       // Reading is synchronous on purpose: a scope may not stay open across an await.
-      return regroup(results.map(({ group, name, value }) => ({ group, name, value: read(value, into[group]?.[name]) })));
+      return regroup(
+        results.map(({ group, name, value }) => ({ group, name, value: read(value, into[group]?.[name]) })),
+      );
     } finally {
       tf.engine().endScope();
     }

@@ -79,7 +79,14 @@ export class OnnxEmitter {
 }
 
 /** TensorProto.DataType. */
-export const ONNX_TYPE: Readonly<Record<OnnxType, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9, uint32: 12 };
+export const ONNX_TYPE: Readonly<Record<OnnxType, number>> = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  uint32: 12,
+};
 
 function typedArray(type: OnnxType, values: readonly number[]): OnnxConstant["data"] {
   switch (type) {
@@ -99,5 +106,7 @@ function typedArray(type: OnnxType, values: readonly number[]): OnnxConstant["da
 
 /** Distinguishes −0 from 0, which `join` does not. */
 function keyOf(data: OnnxConstant["data"]): string {
-  return Array.from(data as ArrayLike<number | bigint>, (value) => (Object.is(value, -0) ? "-0" : String(value))).join();
+  return Array.from(data as ArrayLike<number | bigint>, (value) =>
+    Object.is(value, -0) ? "-0" : String(value),
+  ).join();
 }

@@ -25,8 +25,13 @@ export interface LoweredGraph {
 export function lower(graph: Graph): LoweredGraph {
   const emit = new OnnxEmitter();
   const names = new Map<Value, string>();
-  const used = new Set<Value>([...graph.nodes.flatMap(({ inputs }) => inputs), ...graph.outputs.map(({ value }) => value)]);
-  const inputs = graph.inputs.filter(({ value }) => used.has(value)).map((input, i) => ({ ...input, onnxName: `in${i}` }));
+  const used = new Set<Value>([
+    ...graph.nodes.flatMap(({ inputs }) => inputs),
+    ...graph.outputs.map(({ value }) => value),
+  ]);
+  const inputs = graph.inputs
+    .filter(({ value }) => used.has(value))
+    .map((input, i) => ({ ...input, onnxName: `in${i}` }));
   for (const { value, onnxName } of inputs) names.set(value, onnxName);
   for (const node of graph.nodes) lowerNode(node, names, emit);
   return { emit, inputs, outputs: outputsOf(graph.outputs, names, emit) };
@@ -35,7 +40,9 @@ export function lower(graph: Graph): LoweredGraph {
 function lowerNode(node: GraphNode, names: Map<Value, string>, emit: OnnxEmitter): void {
   const definition = KERNELS.get(node.kernel);
   if (definition === undefined) throw new Error(`No definition of kernel ${node.kernel}.`);
-  const args = node.inputs.map((input, i) => (isScalarOperand(node, i) ? emit.scalar(uniformOf(input) as number, input.dtype) : nameOf(input, names, emit)));
+  const args = node.inputs.map((input, i) =>
+    isScalarOperand(node, i) ? emit.scalar(uniformOf(input) as number, input.dtype) : nameOf(input, names, emit),
+  );
   const call = new KernelCall(node.kernel, node.inputNames, node.inputs, node.attributes);
   const results = definition.lower({ call, args, outputs: node.outputs, emit });
   node.outputs.forEach((output, i) => names.set(output, results[i] as string));
@@ -60,7 +67,8 @@ function nameOf(value: Value, names: Map<Value, string>, emit: OnnxEmitter): str
 function constantName(value: Value, emit: OnnxEmitter): string {
   const { constant } = value;
   if (constant === null) throw new Error("A value is read before it is computed.");
-  if (constant.kind === "data") return emit.constant({ type: value.dtype, shape: value.shape, data: constant.data as OnnxConstant["data"] });
+  if (constant.kind === "data")
+    return emit.constant({ type: value.dtype, shape: value.shape, data: constant.data as OnnxConstant["data"] });
   const scalar = emit.scalar(constant.value, value.dtype);
   if (value.shape.length === 0) return scalar;
   if (sizeOf(value.shape) === 1) return emit.op("Reshape", [scalar, emit.ints(value.shape)]);

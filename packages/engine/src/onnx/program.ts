@@ -28,7 +28,11 @@ export class Program {
   readonly traceMilliseconds: number;
   readonly openMilliseconds: number;
 
-  private constructor(session: InferenceSession, places: Places, times: Pick<Program, "traceMilliseconds" | "openMilliseconds">) {
+  private constructor(
+    session: InferenceSession,
+    places: Places,
+    times: Pick<Program, "traceMilliseconds" | "openMilliseconds">,
+  ) {
     this.session = session;
     this.inputs = places.inputs;
     this.outputs = places.outputs;
@@ -49,7 +53,9 @@ export class Program {
       // Planning memory ahead keeps every intermediate's place reserved: twice the peak at no gain in time.
       enableMemPattern: false,
       logSeverityLevel: 3,
-      ...(settings.profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
+      ...(settings.profilePrefix === undefined
+        ? {}
+        : { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
       // Adam's second moments underflow to denormals, which are a hundred times slower to multiply.
       extra: { session: { set_denormal_as_zero: "1" } },
     });
@@ -75,7 +81,11 @@ export class Program {
   }
 }
 
-function leafOf({ group, name, onnxName, value }: LoweredInput, results: InferenceSession.OnnxValueMapType, into: Groups<HostTensor>): Leaf<HostTensor> {
+function leafOf(
+  { group, name, onnxName, value }: LoweredInput,
+  results: InferenceSession.OnnxValueMapType,
+  into: Groups<HostTensor>,
+): Leaf<HostTensor> {
   const target = into[group]?.[name];
   if (target !== undefined) return { group, name, value: target };
   const data = (results[onnxName] as Tensor).data as HostTensor["data"];

@@ -54,15 +54,25 @@ function nodeProto(node: OnnxNode): NodeProto {
 }
 
 function attributeProto(name: string, value: AttributeValue): AttributeProto {
-  if (typeof value === "number") return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
-  if (typeof value === "bigint") return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: value });
+  if (typeof value === "number")
+    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
+  if (typeof value === "bigint")
+    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: value });
   if (typeof value === "string") {
-    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.STRING, s: new TextEncoder().encode(value) });
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.STRING,
+      s: new TextEncoder().encode(value),
+    });
   }
   if (value.every((item): item is bigint => typeof item === "bigint")) {
     return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints: [...value] });
   }
-  return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOATS, floats: [...(value as readonly number[])] });
+  return create(AttributeProtoSchema, {
+    name,
+    type: AttributeProto_AttributeType.FLOATS,
+    floats: [...(value as readonly number[])],
+  });
 }
 
 function tensorProto({ name, type, shape, data }: OnnxConstant): TensorProto {
@@ -75,7 +85,15 @@ function tensorProto({ name, type, shape, data }: OnnxConstant): TensorProto {
 }
 
 function valueInfo(name: string, { shape, dtype }: ValueType): ValueInfoProto {
-  const dim = shape.map((size) => create(TensorShapeProto_DimensionSchema, { value: { case: "dimValue", value: BigInt(size) } }));
-  const tensorType = create(TypeProto_TensorSchema, { elemType: ONNX_TYPE[dtype], shape: create(TensorShapeProtoSchema, { dim }) });
-  return create(ValueInfoProtoSchema, { name, type: create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } }) });
+  const dim = shape.map((size) =>
+    create(TensorShapeProto_DimensionSchema, { value: { case: "dimValue", value: BigInt(size) } }),
+  );
+  const tensorType = create(TypeProto_TensorSchema, {
+    elemType: ONNX_TYPE[dtype],
+    shape: create(TensorShapeProtoSchema, { dim }),
+  });
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } }),
+  });
 }

@@ -1,3 +1,4 @@
+import { PeftError } from "@peftjs/core";
 import type { Architecture, Forward, Head, LayerSite, Named, ParameterSpec } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { parseEncoderConfig, type EncoderConfig } from "./config.ts";
@@ -14,12 +15,14 @@ export interface HeadModule {
   sites(config: EncoderConfig, head: Head): readonly LayerSite[];
   /** Modules that are trained whenever an adapter is. */
   readonly trained: readonly string[];
-  logits(f: Forward, config: EncoderConfig, head: Head, batch: Batch): tf.Tensor;
+  /** `logits`, and whatever else the head gives. */
+  outputs(f: Forward, config: EncoderConfig, head: Head, batch: Batch): Batch;
 }
 
 export interface EncoderHeads {
   readonly classification: HeadModule;
   readonly maskedLM: HeadModule;
+  readonly preTraining?: HeadModule;
 }
 
 /** Builds an architecture from what is particular to its family. */
@@ -40,14 +43,19 @@ export function encoderArchitecture(family: EncoderFamily, heads: EncoderHeads):
     headModules: (_config, head) => headModule(family, heads, head).trained,
     forward: (f, config, head, batch) => {
       if (head.kind === "none") return bareOutputs(f, batch, family, config);
-      return { logits: headModule(family, heads, head).logits(f, config, head, batch) };
+      return headModule(family, heads, head).outputs(f, config, head, batch);
     },
   };
 }
 
 function headModule(family: EncoderFamily, heads: EncoderHeads, head: Head): HeadModule {
   if (head.kind === "none") return poolerModule(trunkPath(family, head));
-  return head.kind === "maskedLM" ? heads.maskedLM : heads.classification;
+  if (head.kind !== "preTraining") return head.kind === "maskedLM" ? heads.maskedLM : heads.classification;
+  if (heads.preTraining !== undefined) return heads.preTraining;
+  throw new PeftError(
+    "HEAD_MISSING",
+    `${family.modelType} was not pretrained on pairs of segments: it has no head "preTraining". Use the head "maskedLM".`,
+  );
 }
 
 /** The bare model: `last_hidden_state` [B, T, H] and `pooler_output` [B, H]. */
@@ -76,7 +84,7 @@ export function poolerModule(path: string): Pick<HeadModule, "parameters" | "sit
       linearSite(`${path}pooler.dense`, { role: "pooler", inFeatures: hiddenSize, outFeatures: hiddenSize }),
     ],
     trained: [],
-    logits: () => {
+    outputs: () => {
       throw new Error("The bare model has no logits.");
     },
   };

@@ -60,6 +60,8 @@ export async function fromPretrained(folder: string, options: FromPretrainedOpti
  * pretrained without one.
  */
 function withFreshModules(headModules: readonly string[], { missing }: LoadReport): readonly string[] {
-  const modules = missing.map((name) => name.slice(0, name.lastIndexOf("."))).filter((path) => !isInModules(path, headModules));
+  const modules = missing
+    .map((name) => name.slice(0, name.lastIndexOf(".")))
+    .filter((path) => !isInModules(path, headModules));
   return [...headModules, ...new Set(modules)];
 }

@@ -47,7 +47,8 @@ function savedConfig(
   const config = { ...rest, architectures: [className(modelType, head)], model_type: modelType, torch_dtype: dtype };
   const decoderStandsAlone = [...ownTensors({ parameters }).keys()].some((name) => name.endsWith(".decoder.weight"));
   // A reader that is not told so would tie the decoder to the word embeddings again.
-  return head.kind === "maskedLM" && decoderStandsAlone ? { ...config, tie_word_embeddings: false } : config;
+  const predictsTokens = head.kind === "maskedLM" || head.kind === "preTraining";
+  return predictsTokens && decoderStandsAlone ? { ...config, tie_word_embeddings: false } : config;
 }
 
 const CLASS_PREFIX: Readonly<Record<string, string>> = {
@@ -61,6 +62,7 @@ const CLASS_SUFFIX: Readonly<Record<Head["kind"], string>> = {
   sequenceClassification: "ForSequenceClassification",
   regression: "ForSequenceClassification",
   maskedLM: "ForMaskedLM",
+  preTraining: "ForPreTraining",
   none: "Model",
 };
 

@@ -32,11 +32,11 @@ function classificationHead(family: EncoderFamily): HeadModule {
       linearSite("classifier.out_proj", { role: "classifier", inFeatures: hiddenSize, outFeatures: outputSize(head) }),
     ],
     trained: ["classifier"],
-    logits: (f, config, _head, batch) => {
+    outputs: (f, config, _head, batch) => {
       const rate = config.classifierDropout ?? config.hiddenDropoutProb;
       const first = trunk(f, batch, { family, config, path, select: { kind: "first" } });
       const inner = tf.tanh(f.linear("classifier.dense", f.dropout(first, rate)));
-      return f.linear("classifier.out_proj", f.dropout(inner, rate));
+      return { logits: f.linear("classifier.out_proj", f.dropout(inner, rate)) };
     },
   };
 }
@@ -62,9 +62,9 @@ function maskedHead(family: EncoderFamily): HeadModule {
       linearSite("lm_head.dense", { role: "lmHead", inFeatures: hiddenSize, outFeatures: hiddenSize }),
     ],
     trained: [],
-    logits: (f, config, _head, batch) => {
+    outputs: (f, config, _head, batch) => {
       const rows = trunk(f, batch, { family, config, path, select: maskedRows(batch) });
-      return maskedLogits(f, rows, batch, {
+      const logits = maskedLogits(f, rows, batch, {
         dense: "lm_head.dense",
         norm: "lm_head.layer_norm",
         activation: "gelu",
@@ -72,6 +72,7 @@ function maskedHead(family: EncoderFamily): HeadModule {
         weight: "lm_head.decoder.weight",
         bias: "lm_head.bias",
       });
+      return { logits };
     },
   };
 }

@@ -1,7 +1,6 @@
 import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { BaseModel } from "@peftjs/core";
-import { float32, openSafetensors, peft, zeros } from "@peftjs/core";
+import { openSafetensors, peft } from "@peftjs/core";
 import { full } from "@peftjs/method-classic";
 import { savePretrained } from "@peftjs/models";
 import type { Command } from "commander";
@@ -9,9 +8,10 @@ import { baseConfig, warmBase } from "../pretraining/baseModel.ts";
 import { modelCard } from "../pretraining/card.ts";
 import { summarizeRun } from "../pretraining/runLog.ts";
 import { BASE_FOLDER, WORK_FOLDER } from "../workFolder.ts";
+import { PAIRS_FROM } from "./train.ts";
 import { VOCABULARY_SIZE } from "./vocabulary.ts";
 
-const SHAPE = { modelType: "bert", hidden: 192, layers: 4, heads: 4, positions: 128, vocabularySize: VOCABULARY_SIZE, seed: 1 };
+const SHAPE = { hidden: 192, layers: 4, heads: 4, positions: 128, vocabularySize: VOCABULARY_SIZE, seed: 1 };
 const BATCH_TOKENS = 2048;
 /** What the library's models have by default. */
 const DROPOUT = 0.1;
@@ -29,30 +29,40 @@ export function registerExport(program: Command): void {
 
 async function exportModel(run: string): Promise<void> {
   const checkpoints = join(WORK_FOLDER, run, "checkpoints");
-  const step = Math.max(...readdirSync(checkpoints).flatMap((name) => (name.startsWith("step-") ? [Number(name.slice(5))] : [])));
+  const step = Math.max(
+    ...readdirSync(checkpoints).flatMap((name) => (name.startsWith("step-") ? [Number(name.slice(5))] : [])),
+  );
   const adapted = await peft(warmBase(SHAPE)).use(full).apply();
   const file = await openSafetensors(join(checkpoints, `step-${step}`, "trainable.safetensors"));
   const names = Object.keys(adapted.trainable());
-  adapted.setTrainable(Object.fromEntries(await Promise.all(names.map(async (name) => [name, await file.tensor(name)] as const))));
-  const model = withPooler(await adapted.mergeAndUnload());
+  adapted.setTrainable(
+    Object.fromEntries(await Promise.all(names.map(async (name) => [name, await file.tensor(name)] as const))),
+  );
+  const model = await adapted.mergeAndUnload();
   const folder = join(BASE_FOLDER, "model");
-  await savePretrained({ ...model, configJson: { ...model.configJson, ...baseConfig(SHAPE, DROPOUT) } }, folder, { dtype: "float16" });
+  await savePretrained({ ...model, configJson: { ...model.configJson, ...baseConfig(SHAPE, DROPOUT) } }, folder, {
+    dtype: "float16",
+  });
   const tokenizer = join(WORK_FOLDER, "tokenizer");
   for (const name of readdirSync(tokenizer)) copyFileSync(join(tokenizer, name), join(folder, name));
   const summary = summarizeRun(run);
-  const upToStep = { ...summary, steps: step, evaluations: summary.evaluations.filter((evaluation) => evaluation.step <= step) };
+  const upToStep = {
+    ...summary,
+    steps: step,
+    evaluations: summary.evaluations.filter((evaluation) => evaluation.step <= step),
+  };
   const corpus = JSON.parse(readFileSync(join(WORK_FOLDER, "tokens.json"), "utf8")) as { train: { tokens: number } };
   const parameters = [...new Set(model.parameters.values())].reduce((sum, { data }) => sum + data.length, 0);
-  writeFileSync(join(folder, "README.md"), modelCard({ summary: upToStep, batchTokens: BATCH_TOKENS, corpusTokens: corpus.train.tokens, parameters, command: COMMAND }));
+  writeFileSync(
+    join(folder, "README.md"),
+    modelCard({
+      summary: upToStep,
+      batchTokens: BATCH_TOKENS,
+      corpusTokens: corpus.train.tokens,
+      parameters,
+      pairsFrom: PAIRS_FROM,
+      command: COMMAND,
+    }),
+  );
   console.log(`step ${step} → ${folder}`);
-}
-
-/** Masked-LM training has no use for the pooler. The identity lets a classifier see what the trunk learned. */
-function withPooler(model: BaseModel): BaseModel {
-  const weight = new Float32Array(SHAPE.hidden ** 2);
-  for (let i = 0; i < SHAPE.hidden; i++) weight[i * SHAPE.hidden + i] = 1;
-  const parameters = new Map(model.parameters);
-  parameters.set("bert.pooler.dense.weight", float32(weight, [SHAPE.hidden, SHAPE.hidden]));
-  parameters.set("bert.pooler.dense.bias", zeros([SHAPE.hidden]));
-  return { ...model, parameters };
 }

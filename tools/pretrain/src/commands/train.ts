@@ -12,12 +12,12 @@ import { VOCABULARY_SIZE } from "./vocabulary.ts";
 import { readTokens } from "./warmStart.ts";
 
 interface Flags {
-  readonly type: string;
   readonly hidden: string;
   readonly layers: string;
   readonly heads: string;
   readonly tokens: string;
-  readonly longShare: string;
+  readonly pairsFrom: string;
+  readonly longFrom: string;
   readonly batchTokens: string;
   readonly learningRate: string;
   readonly maskRate: string;
@@ -27,19 +27,26 @@ interface Flags {
   readonly out: string;
 }
 
+export const PAIRS_FROM = 6500;
 const SHORT = 64;
 const LONG = 128;
 
 export function registerTrain(program: Command): void {
   program
     .command("train")
-    .description("pretrain the base model by masked-language modelling; a run that was stopped goes on")
-    .option("--type <model_type>", "architecture", "bert")
+    .description(
+      "pretrain the base model by masked-language modelling and on pairs of segments; a run that was stopped goes on",
+    )
     .option("--hidden <n>", "width", "192")
     .option("--layers <n>", "blocks", "4")
     .option("--heads <n>", "heads", "4")
     .option("--tokens <n>", "tokens to train on", "24e6")
-    .option("--long-share <p>", `share of them in windows of ${LONG} tokens, at the end; the rest are ${SHORT} long`, "0.15")
+    .option(
+      "--pairs-from <step>",
+      "step after which windows have two segments, whose relation is to be told as well",
+      String(PAIRS_FROM),
+    )
+    .option("--long-from <step>", `step after which windows have ${LONG} tokens instead of ${SHORT}`, "10000")
     .option("--batch-tokens <n>", "tokens per step", "2048")
     .option("--learning-rate <x>", "peak", "1.5e-3")
     .option("--mask-rate <p>", "share of tokens to predict", "0.2")
@@ -52,16 +59,35 @@ export function registerTrain(program: Command): void {
 
 async function train(flags: Flags): Promise<void> {
   const [seed, batchTokens] = [Number(flags.seed), Number(flags.batchTokens)];
-  const shape = { modelType: flags.type, hidden: Number(flags.hidden), layers: Number(flags.layers), heads: Number(flags.heads), positions: LONG, vocabularySize: VOCABULARY_SIZE, seed };
+  const shape = {
+    hidden: Number(flags.hidden),
+    layers: Number(flags.layers),
+    heads: Number(flags.heads),
+    positions: LONG,
+    vocabularySize: VOCABULARY_SIZE,
+    seed,
+  };
   const model = await peft(warmBase(shape)).use(full).apply();
   const steps = Math.round(Number(flags.tokens) / batchTokens);
-  const windows = (length: number, split: "train" | "heldout"): MaskedWindows =>
-    new MaskedWindows({ tokens: readTokens(split), vocabularySize: VOCABULARY_SIZE, length, batchSize: batchTokens / length, maskRate: Number(flags.maskRate), seed });
-  const heldout = windows(SHORT, "heldout");
+  const windows = (length: number, split: "train" | "heldout", pairs: boolean): MaskedWindows =>
+    new MaskedWindows({
+      tokens: readTokens(split),
+      vocabularySize: VOCABULARY_SIZE,
+      length,
+      batchSize: batchTokens / length,
+      maskRate: Number(flags.maskRate),
+      seed,
+      pairs,
+    });
+  const heldout = windows(SHORT, "heldout", false);
   const trainer = new Trainer({
     model,
     engine: await createEngine({ kind: "onnx", threads: Number(flags.threads) }),
-    train: shortThenLong(windows(SHORT, "train"), windows(LONG, "train"), Math.round(steps * (1 - Number(flags.longShare)))),
+    train: inStages([
+      { from: 0, plan: windows(SHORT, "train", false) },
+      { from: Number(flags.pairsFrom), plan: windows(SHORT, "train", true) },
+      { from: Number(flags.longFrom), plan: windows(LONG, "train", true) },
+    ]),
     evaluation: { batches: heldout.batchesPerEpoch, batchAt: (index) => ({ batch: heldout.batchAt(index), rows: [] }) },
     config: {
       maxSteps: steps,
@@ -80,10 +106,15 @@ async function train(flags: Flags): Promise<void> {
     loggers: [
       {
         step: ({ step, totalSteps, loss, learningRate, milliseconds }) => {
-          if (step % 50 === 0) console.log(`step ${step}/${totalSteps} loss ${loss.toFixed(3)} lr ${learningRate.toExponential(2)} ${Math.round((batchTokens / milliseconds) * 1000)} tokens/s`);
+          if (step % 50 === 0)
+            console.log(
+              `step ${step}/${totalSteps} loss ${loss.toFixed(3)} lr ${learningRate.toExponential(2)} ${Math.round((batchTokens / milliseconds) * 1000)} tokens/s`,
+            );
         },
         evaluate: ({ step, metrics }) =>
-          console.log(`step ${step} tokens ${step * batchTokens} held-out loss ${metrics["loss"]?.toFixed(3)} masked accuracy ${metrics["maskedAccuracy"]?.toFixed(4)}`),
+          console.log(
+            `step ${step} tokens ${step * batchTokens} held-out loss ${metrics["loss"]?.toFixed(3)} masked accuracy ${metrics["maskedAccuracy"]?.toFixed(4)}`,
+          ),
       },
     ],
   });
@@ -91,10 +122,17 @@ async function train(flags: Flags): Promise<void> {
   await trainer.dispose();
 }
 
-/** Short windows first, as long ones cost more per token; the long ones at the end teach the far positions. */
-function shortThenLong(short: TrainingPlan, long: TrainingPlan, shortSteps: number): TrainingPlan {
-  return {
-    batchesPerEpoch: short.batchesPerEpoch,
-    batchAt: (index) => (index < shortSteps ? short.batchAt(index) : long.batchAt(index - shortSteps)),
-  };
+interface Stage {
+  /** Step with which it begins. */
+  readonly from: number;
+  readonly plan: TrainingPlan;
+}
+
+/**
+ * Plain windows first; then pairs, which teach the first token to sum up what it sees; long windows at the end, as they cost more
+ * per token and are needed for the far positions alone. A stage goes on where its plan would be had it begun with the run.
+ */
+function inStages(stages: readonly [Stage, ...Stage[]]): TrainingPlan {
+  const at = (index: number): TrainingPlan => (stages.findLast(({ from }) => index >= from) ?? stages[0]).plan;
+  return { batchesPerEpoch: stages[0].plan.batchesPerEpoch, batchAt: (index) => at(index).batchAt(index) };
 }

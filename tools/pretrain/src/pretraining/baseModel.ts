@@ -5,8 +5,6 @@ import { fromConfig } from "@peftjs/models";
 import { WORK_FOLDER } from "../workFolder.ts";
 
 export interface BaseShape {
-  /** `bert`, or `roberta-prelayernorm` for normalisation in front of each half block. */
-  readonly modelType: string;
   readonly hidden: number;
   readonly layers: number;
   readonly heads: number;
@@ -18,7 +16,7 @@ export interface BaseShape {
 /** config.json of the embedded model. Dropout is off while it is pretrained (far less than one pass per parameter) and 0.1 for users. */
 export function baseConfig(shape: BaseShape, dropout: number): Record<string, unknown> {
   return {
-    model_type: shape.modelType,
+    model_type: "bert",
     vocab_size: shape.vocabularySize,
     hidden_size: shape.hidden,
     num_hidden_layers: shape.layers,
@@ -35,11 +33,14 @@ export function baseConfig(shape: BaseShape, dropout: number): Record<string, un
   };
 }
 
-/** A masked-LM model at the warm start that the command `warm-start` wrote. */
+/** A model with BERT's pretraining heads at the warm start that the command `warm-start` wrote. */
 export function warmBase(shape: BaseShape): BaseModel {
-  const model = fromConfig(baseConfig(shape, 0), { head: "maskedLM", seed: shape.seed });
+  const model = fromConfig(baseConfig(shape, 0), { head: "preTraining", seed: shape.seed });
   const bytes = readFileSync(join(WORK_FOLDER, "warm-start.bin"));
-  const index = JSON.parse(readFileSync(join(WORK_FOLDER, "warm-start.json"), "utf8")) as Record<string, { shape: number[]; offset: number }>;
+  const index = JSON.parse(readFileSync(join(WORK_FOLDER, "warm-start.json"), "utf8")) as Record<
+    string,
+    { shape: number[]; offset: number }
+  >;
   for (const [name, { offset }] of Object.entries(index)) {
     const target = [...model.parameters].find(([key]) => key.endsWith(`.${name}`))?.[1];
     if (target === undefined) throw new Error(`The model has no parameter for the start value "${name}".`);

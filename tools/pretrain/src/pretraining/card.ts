@@ -6,11 +6,12 @@ export interface CardOptions {
   readonly batchTokens: number;
   readonly corpusTokens: number;
   readonly parameters: number;
+  readonly pairsFrom: number;
   readonly command: string;
 }
 
 /** README.md of the model folder: what it is, of what it was made, under which licences, and how to make it again. */
-export function modelCard({ summary, batchTokens, corpusTokens, parameters, command }: CardOptions): string {
+export function modelCard({ summary, batchTokens, corpusTokens, parameters, pairsFrom, command }: CardOptions): string {
   const last = summary.evaluations.at(-1) as Evaluated;
   const tokens = summary.steps * batchTokens;
   return `---
@@ -30,8 +31,8 @@ fine-tuning methods can be compared on a really pretrained model on any machine,
 | | |
 | --- | --- |
 | architecture | BERT, 4 layers × 192, 4 heads, feed-forward 768, post-LN, 128 positions, 8,192 WordPiece tokens (lower case) |
-| weights | float16 safetensors, \`BertForMaskedLM\`; the pooler was not pretrained: its weight is the identity, so that it hands tanh of [CLS] to a classifier |
-| training | masked-language modelling, 20 % of the tokens (80 % [MASK], 10 % another token, 10 % kept), AdamW (0.9, 0.98), weight decay 0.01, clip 1, cosine from 1.5e-3, no dropout |
+| weights | float16 safetensors, \`BertForPreTraining\` (masked LM and segment relation; every Auto class takes the trunk, classification the pooler too) |
+| training | masked-language modelling, 20 % of the tokens (80 % [MASK], 10 % another token, 10 % kept), AdamW (0.9, 0.98), weight decay 0.01, clip 1, cosine from 1.5e-3, no dropout; from step ${pairsFrom.toLocaleString("en")} on windows have two segments, and the pooler tells whether the second follows the first (half), was exchanged with it (a quarter) or comes from elsewhere (a quarter) |
 | steps | ${summary.steps.toLocaleString("en")} of ${batchTokens.toLocaleString("en")} tokens = ${(tokens / 1e6).toFixed(1)} M tokens (${(tokens / corpusTokens).toFixed(1)} passes over ${(corpusTokens / 1e6).toFixed(2)} M), the last 15 % in windows of 128, before in windows of 64 |
 | speed | ${Math.round(tokens / (summary.hours * 3600)).toLocaleString("en")} tokens/s on one thread, ${summary.hours.toFixed(2)} hours |
 | start | token embeddings from PPMI and SVD, heads that look at neighbours (tools/pretrain/src/warmStart) |
@@ -42,7 +43,10 @@ fine-tuning methods can be compared on a really pretrained model on any machine,
 | step | tokens (M) | loss | masked accuracy |
 | --- | --- | --- | --- |
 ${thinned(summary.evaluations)
-  .map(({ step, loss, maskedAccuracy }) => `| ${step} | ${((step * batchTokens) / 1e6).toFixed(1)} | ${loss.toFixed(3)} | ${(100 * maskedAccuracy).toFixed(1)} % |`)
+  .map(
+    ({ step, loss, maskedAccuracy }) =>
+      `| ${step} | ${((step * batchTokens) / 1e6).toFixed(1)} | ${loss.toFixed(3)} | ${(100 * maskedAccuracy).toFixed(1)} % |`,
+  )
   .join("\n")}
 
 ## Data

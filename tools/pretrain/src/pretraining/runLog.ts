@@ -30,7 +30,9 @@ export function summarizeRun(run: string): RunSummary {
     .map((line) => JSON.parse(line) as LogLine);
   const steps = lines.filter(({ type }) => type === "step");
   return {
-    evaluations: lines.flatMap(({ type, step, metrics }) => (type === "evaluate" && metrics !== undefined ? [{ step, ...metrics }] : [])),
+    evaluations: lines.flatMap(({ type, step, metrics }) =>
+      type === "evaluate" && metrics !== undefined ? [{ step, ...metrics }] : [],
+    ),
     steps: steps.at(-1)?.step ?? 0,
     hours: steps.reduce((sum, { milliseconds }) => sum + (milliseconds ?? 0), 0) / 3.6e6,
   };

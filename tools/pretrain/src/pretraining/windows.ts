@@ -2,10 +2,9 @@ import type { HostTensor, Named } from "@peftjs/core";
 import { float32, int32 } from "@peftjs/core";
 import { createRandom, shuffled } from "../random.ts";
 import { SPECIAL_TOKENS } from "../vocabulary/train.ts";
+import { CLS, fillPair, SEP } from "./pairs.ts";
 
 const UNKNOWN = SPECIAL_TOKENS.indexOf("[UNK]");
-const CLS = SPECIAL_TOKENS.indexOf("[CLS]");
-const SEP = SPECIAL_TOKENS.indexOf("[SEP]");
 const MASK = SPECIAL_TOKENS.indexOf("[MASK]");
 
 export interface WindowOptions {
@@ -18,6 +17,8 @@ export interface WindowOptions {
   /** Share of a batch's tokens whose original is to be predicted. */
   readonly maskRate: number;
   readonly seed: number;
+  /** Two segments per window, of which the second follows the first in half of them; see `pairs.ts`. */
+  readonly pairs?: boolean;
 }
 
 /** Masked-LM batches over a token stream. Batch i is a function of the options and i alone. */
@@ -42,6 +43,7 @@ export class MaskedWindows {
   /**
    * `input_ids`, `token_type_ids`, `attention_mask` int32 [B, T]; `masked_positions`, `masked_labels` int32 [M] and
    * `masked_weights` float32 [M] with M = round(maskRate·B·T): of the chosen tokens 80 % become [MASK], 10 % another token, 10 % stay.
+   * With pairs also `next_sentence_label` int32 [B], 0 where the second segment follows the first.
    */
   batchAt(index: number): Named<HostTensor> {
     const { batchSize, length, seed } = this.#options;
@@ -52,9 +54,14 @@ export class MaskedWindows {
     const ids = new Int32Array(batchSize * length);
     const types = new Int32Array(batchSize * length);
     const offset = createRandom(seed + epoch).below(this.#stride);
+    const relations = new Int32Array(batchSize);
     for (let row = 0; row < batchSize; row++) {
-      this.#fill(ids.subarray(row * length, (row + 1) * length), offset + (this.#order[first + row] as number) * this.#stride);
-      markSecondSegment(ids.subarray(row * length, (row + 1) * length), types.subarray(row * length, (row + 1) * length));
+      const target = ids.subarray(row * length, (row + 1) * length);
+      const start = offset + (this.#order[first + row] as number) * this.#stride;
+      if (this.#options.pairs === true)
+        relations[row] = fillPair(target, { tokens: this.#options.tokens, start, random });
+      else this.#fill(target, start);
+      markSecondSegment(target, types.subarray(row * length, (row + 1) * length));
     }
     const { positions, labels } = this.#mask(ids, random);
     const shape = [batchSize, length];
@@ -65,6 +72,7 @@ export class MaskedWindows {
       masked_positions: int32(positions, [positions.length]),
       masked_labels: int32(labels, [labels.length]),
       masked_weights: float32(new Float32Array(labels.length).fill(1), [labels.length]),
+      ...(this.#options.pairs === true ? { next_sentence_label: int32(relations, [batchSize]) } : {}),
     };
   }
 

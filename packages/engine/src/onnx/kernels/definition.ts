@@ -47,7 +47,10 @@ export class KernelCall {
   private read<T>(name: string, is: (value: unknown) => value is T, expected: string): T {
     const value = this.attributes[name];
     if (!is(value)) {
-      throw new PeftError("KERNEL_ATTRIBUTE", `Attribute "${name}" of kernel ${this.kernel}: expected ${expected}, got ${String(value)}.`);
+      throw new PeftError(
+        "KERNEL_ATTRIBUTE",
+        `Attribute "${name}" of kernel ${this.kernel}: expected ${expected}, got ${String(value)}.`,
+      );
     }
     return value;
   }

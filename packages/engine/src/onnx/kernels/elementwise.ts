@@ -34,17 +34,36 @@ const SELU_SCALE = 1.0507009873554805;
 const SELU_ALPHA = 1.6732632423543772;
 
 const UNARY: readonly KernelDefinition[] = [
-  ...["Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Identity", "Log", "Neg"].map((name) =>
+  ...[
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "Ceil",
+    "Cos",
+    "Cosh",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Identity",
+    "Log",
+    "Neg",
+  ].map((name) => unary(name, { to: name })),
+  ...["Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Sqrt", "Tan", "Tanh"].map((name) =>
     unary(name, { to: name }),
   ),
-  ...["Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Sqrt", "Tan", "Tanh"].map((name) => unary(name, { to: name })),
   unary("Square", { to: ({ emit }, x) => emit.op("Mul", [x, x]) }),
   unary("Rsqrt", { to: ({ emit }, x) => emit.op("Reciprocal", [emit.op("Sqrt", [x])]) }),
   unary("Expm1", { to: ({ emit }, x) => emit.op("Sub", [emit.op("Exp", [x]), emit.scalar(1)]) }),
   unary("Log1p", { to: ({ emit }, x) => emit.op("Log", [emit.op("Add", [x, emit.scalar(1)])]) }),
   unary("Relu6", { to: ({ emit }, x) => emit.op("Clip", [x, emit.scalar(0), emit.scalar(6)]) }),
   unary("Elu", { to: "Elu" }),
-  unary("Selu", { to: ({ emit }, x) => emit.op("Selu", [x], { attributes: { alpha: SELU_ALPHA, gamma: SELU_SCALE } }) }),
+  unary("Selu", {
+    to: ({ emit }, x) => emit.op("Selu", [x], { attributes: { alpha: SELU_ALPHA, gamma: SELU_SCALE } }),
+  }),
   unary("IsNan", { to: "IsNaN", dtype: "bool" }),
   unary("IsInf", { to: "IsInf", dtype: "bool" }),
   unary("IsFinite", {
@@ -52,17 +71,33 @@ const UNARY: readonly KernelDefinition[] = [
     dtype: "bool",
   }),
   unary("LogicalNot", { to: "Not" }),
-  unary("ZerosLike", { to: ({ emit, outputs }) => emit.op("Expand", [emit.scalar(0, outputs[0]?.dtype), emit.ints(outputs[0]?.shape ?? [])]) }),
-  unary("OnesLike", { to: ({ emit, outputs }) => emit.op("Expand", [emit.scalar(1, outputs[0]?.dtype), emit.ints(outputs[0]?.shape ?? [])]) }),
-  unary("LeakyRelu", { to: ({ emit, call }, x) => emit.op("LeakyRelu", [x], { attributes: { alpha: call.number("alpha") } }) }),
+  unary("ZerosLike", {
+    to: ({ emit, outputs }) =>
+      emit.op("Expand", [emit.scalar(0, outputs[0]?.dtype), emit.ints(outputs[0]?.shape ?? [])]),
+  }),
+  unary("OnesLike", {
+    to: ({ emit, outputs }) =>
+      emit.op("Expand", [emit.scalar(1, outputs[0]?.dtype), emit.ints(outputs[0]?.shape ?? [])]),
+  }),
+  unary("LeakyRelu", {
+    to: ({ emit, call }, x) => emit.op("LeakyRelu", [x], { attributes: { alpha: call.number("alpha") } }),
+  }),
   unary("ClipByValue", {
     to: ({ emit, call, outputs }, x) =>
-      emit.op("Clip", [x, emit.scalar(call.number("clipValueMin"), outputs[0]?.dtype), emit.scalar(call.number("clipValueMax"), outputs[0]?.dtype)]),
+      emit.op("Clip", [
+        x,
+        emit.scalar(call.number("clipValueMin"), outputs[0]?.dtype),
+        emit.scalar(call.number("clipValueMax"), outputs[0]?.dtype),
+      ]),
   }),
   // Step is 1 above zero, `alpha` below and at it; NaN stays NaN, as in tfjs.
   unary("Step", {
     to: ({ emit, call }, x) => {
-      const positive = emit.op("Where", [emit.op("Greater", [x, emit.scalar(0)]), emit.scalar(1), emit.scalar(call.number("alpha"))]);
+      const positive = emit.op("Where", [
+        emit.op("Greater", [x, emit.scalar(0)]),
+        emit.scalar(1),
+        emit.scalar(call.number("alpha")),
+      ]);
       return emit.op("Where", [emit.op("IsNaN", [x]), x, positive]);
     },
   }),
@@ -115,7 +150,9 @@ const BINARY: readonly KernelDefinition[] = [
   },
   {
     name: "Prelu",
-    infer: (call) => [{ shape: broadcastShapes(call.input("x").shape, call.input("alpha").shape), dtype: call.input("x").dtype }],
+    infer: (call) => [
+      { shape: broadcastShapes(call.input("x").shape, call.input("alpha").shape), dtype: call.input("x").dtype },
+    ],
     lower: ({ args, emit }) => [emit.op("PRelu", args)],
   },
   {
@@ -137,7 +174,15 @@ const OTHER: readonly KernelDefinition[] = [
   },
   {
     name: "Select",
-    infer: (call) => [{ shape: broadcastShapes(broadcastShapes(call.input("condition").shape, call.input("t").shape), call.input("e").shape), dtype: call.input("t").dtype }],
+    infer: (call) => [
+      {
+        shape: broadcastShapes(
+          broadcastShapes(call.input("condition").shape, call.input("t").shape),
+          call.input("e").shape,
+        ),
+        dtype: call.input("t").dtype,
+      },
+    ],
     lower: ({ call, args, emit }) => {
       if (call.input("t").dtype !== "bool") return [emit.op("Where", args)];
       const [condition, t, e] = args as [string, string, string];
@@ -154,4 +199,6 @@ const OTHER: readonly KernelDefinition[] = [
 export const ELEMENTWISE = [...UNARY, ...BINARY, ...OTHER];
 
 /** Kernels whose result has the broadcast shape of `a` and `b`. */
-export const BINARY_NAMES: ReadonlySet<string> = new Set(BINARY.filter(({ name }) => name !== "Prelu" && name !== "EluGrad").map(({ name }) => name));
+export const BINARY_NAMES: ReadonlySet<string> = new Set(
+  BINARY.filter(({ name }) => name !== "Prelu" && name !== "EluGrad").map(({ name }) => name),
+);

@@ -8,7 +8,10 @@ function productShape(call: KernelCall): number[] {
   const [rows, innerA] = transposeA ? [a.shape.at(-1), a.shape.at(-2)] : [a.shape.at(-2), a.shape.at(-1)];
   const [innerB, columns] = transposeB ? [b.shape.at(-1), b.shape.at(-2)] : [b.shape.at(-2), b.shape.at(-1)];
   if (innerA !== innerB || rows === undefined || columns === undefined) {
-    throw new PeftError("SHAPE_MISMATCH", `matMul: inner dimensions of [${a.shape.join(", ")}] and [${b.shape.join(", ")}] differ (transposeA ${transposeA}, transposeB ${transposeB}).`);
+    throw new PeftError(
+      "SHAPE_MISMATCH",
+      `matMul: inner dimensions of [${a.shape.join(", ")}] and [${b.shape.join(", ")}] differ (transposeA ${transposeA}, transposeB ${transposeB}).`,
+    );
   }
   return [...broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2)), rows, columns];
 }
@@ -32,7 +35,13 @@ export const MATMUL: readonly KernelDefinition[] = [
     name: "Linear",
     infer: (call) => [{ shape: productShape(call), dtype: call.input("a").dtype }],
     lower: ({ call, args, emit }) => [
-      emit.op("Gemm", args, { attributes: { alpha: call.has("alpha") ? call.number("alpha") : 1, transA: flag(call.boolean("transposeA")), transB: flag(call.boolean("transposeB")) } }),
+      emit.op("Gemm", args, {
+        attributes: {
+          alpha: call.has("alpha") ? call.number("alpha") : 1,
+          transA: flag(call.boolean("transposeA")),
+          transB: flag(call.boolean("transposeB")),
+        },
+      }),
     ],
   },
 ];

@@ -8,5 +8,8 @@ import { STRUCTURE } from "./structure.ts";
 
 /** Every kernel that can be compiled, by name. */
 export const KERNELS: ReadonlyMap<string, KernelDefinition> = new Map(
-  [...ELEMENTWISE, ...REDUCTIONS, ...STRUCTURE, ...INDEXING, ...MATMUL, ...COMPOSITES].map((definition) => [definition.name, definition]),
+  [...ELEMENTWISE, ...REDUCTIONS, ...STRUCTURE, ...INDEXING, ...MATMUL, ...COMPOSITES].map((definition) => [
+    definition.name,
+    definition,
+  ]),
 );

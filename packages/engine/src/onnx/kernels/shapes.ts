@@ -20,5 +20,7 @@ export function normalizeAxes(axes: readonly number[], rank: number): number[] {
 
 export function reducedShape(shape: readonly number[], axes: readonly number[], keepDims: boolean): number[] {
   const reduced = new Set(normalizeAxes(axes, shape.length));
-  return keepDims ? shape.map((size, axis) => (reduced.has(axis) ? 1 : size)) : shape.filter((_, axis) => !reduced.has(axis));
+  return keepDims
+    ? shape.map((size, axis) => (reduced.has(axis) ? 1 : size))
+    : shape.filter((_, axis) => !reduced.has(axis));
 }

@@ -4,7 +4,11 @@ import type { Value, ValueType } from "../graph.ts";
 import type { KernelCall, KernelDefinition } from "./definition.ts";
 import { normalizeAxes } from "./shapes.ts";
 
-function reshape(name: string, input: string, shapeOf: (call: KernelCall, x: Value) => readonly number[]): KernelDefinition {
+function reshape(
+  name: string,
+  input: string,
+  shapeOf: (call: KernelCall, x: Value) => readonly number[],
+): KernelDefinition {
   return {
     name,
     infer: (call) => {
@@ -60,8 +64,15 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   }),
   {
     name: "Transpose",
-    infer: (call) => [shaped(call.numbers("perm").map((axis) => call.input("x").shape[axis] as number), call.input("x"))],
-    lower: ({ call, args, emit }) => [emit.op("Transpose", args, { attributes: { perm: call.numbers("perm").map(BigInt) } })],
+    infer: (call) => [
+      shaped(
+        call.numbers("perm").map((axis) => call.input("x").shape[axis] as number),
+        call.input("x"),
+      ),
+    ],
+    lower: ({ call, args, emit }) => [
+      emit.op("Transpose", args, { attributes: { perm: call.numbers("perm").map(BigInt) } }),
+    ],
   },
   {
     name: "Slice",
@@ -83,7 +94,9 @@ export const STRUCTURE: readonly KernelDefinition[] = [
       const total = call.inputs.reduce((sum, input) => sum + (input.shape[axis] as number), 0);
       return [shaped(first.shape.with(axis, total), first)];
     },
-    lower: ({ call, args, emit }) => [emit.op("Concat", args, { attributes: { axis: BigInt(axisOf(call, call.inputs[0]?.shape.length ?? 0)) } })],
+    lower: ({ call, args, emit }) => [
+      emit.op("Concat", args, { attributes: { axis: BigInt(axisOf(call, call.inputs[0]?.shape.length ?? 0)) } }),
+    ],
   },
   {
     name: "Pack",
@@ -107,7 +120,9 @@ export const STRUCTURE: readonly KernelDefinition[] = [
     },
     lower: ({ call, args, emit, outputs }) => {
       const axis = axisOf(call, call.input("value").shape.length);
-      return outputs.map((_, i) => emit.op("Gather", [args[0] as string, emit.scalar(i, "int64")], { attributes: { axis: BigInt(axis) } }));
+      return outputs.map((_, i) =>
+        emit.op("Gather", [args[0] as string, emit.scalar(i, "int64")], { attributes: { axis: BigInt(axis) } }),
+      );
     },
   },
   {
@@ -119,7 +134,10 @@ export const STRUCTURE: readonly KernelDefinition[] = [
     },
     lower: ({ call, args, emit }) => {
       const { axis, sizes } = splitSizes(call);
-      return emit.multi("Split", [args[0] as string, emit.ints(sizes)], { attributes: { axis: BigInt(axis) }, outputs: sizes.length });
+      return emit.multi("Split", [args[0] as string, emit.ints(sizes)], {
+        attributes: { axis: BigInt(axis) },
+        outputs: sizes.length,
+      });
     },
   },
   {
@@ -127,7 +145,12 @@ export const STRUCTURE: readonly KernelDefinition[] = [
     infer: (call) => {
       const paddings = call.attributes["paddings"] as readonly (readonly [number, number])[];
       const x = call.input("x");
-      return [shaped(x.shape.map((size, axis) => size + (paddings[axis]?.[0] ?? 0) + (paddings[axis]?.[1] ?? 0)), x)];
+      return [
+        shaped(
+          x.shape.map((size, axis) => size + (paddings[axis]?.[0] ?? 0) + (paddings[axis]?.[1] ?? 0)),
+          x,
+        ),
+      ];
     },
     lower: ({ call, args, emit, outputs }) => {
       const paddings = call.attributes["paddings"] as readonly (readonly [number, number])[];
@@ -137,7 +160,12 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   },
   {
     name: "Tile",
-    infer: (call) => [shaped(call.input("x").shape.map((size, axis) => size * (call.numbers("reps")[axis] ?? 1)), call.input("x"))],
+    infer: (call) => [
+      shaped(
+        call.input("x").shape.map((size, axis) => size * (call.numbers("reps")[axis] ?? 1)),
+        call.input("x"),
+      ),
+    ],
     lower: ({ call, args, emit }) => [emit.op("Tile", [args[0] as string, emit.ints(call.numbers("reps"))])],
   },
   {
@@ -159,7 +187,9 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   {
     name: "Fill",
     infer: (call) => [{ shape: call.numbers("shape"), dtype: fillType(call) }],
-    lower: ({ call, emit }) => [emit.op("Expand", [emit.scalar(call.number("value"), fillType(call)), emit.ints(call.numbers("shape"))])],
+    lower: ({ call, emit }) => [
+      emit.op("Expand", [emit.scalar(call.number("value"), fillType(call)), emit.ints(call.numbers("shape"))]),
+    ],
   },
   {
     name: "Range",
@@ -167,7 +197,13 @@ export const STRUCTURE: readonly KernelDefinition[] = [
     lower: ({ call, emit }) => {
       const dtype = fillType(call);
       const values = Array.from({ length: rangeSize(call) }, (_, i) => call.number("start") + i * call.number("step"));
-      return [emit.constant({ type: dtype, shape: [values.length], data: dtype === "int32" ? Int32Array.from(values) : Float32Array.from(values) })];
+      return [
+        emit.constant({
+          type: dtype,
+          shape: [values.length],
+          data: dtype === "int32" ? Int32Array.from(values) : Float32Array.from(values),
+        }),
+      ];
     },
   },
 ];

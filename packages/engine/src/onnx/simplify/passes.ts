@@ -24,7 +24,8 @@ export const foldUniform: Pass = {
     const values = node.inputs.map(uniformOf);
     if (values.length === 0 || values.some((value) => value === null)) return null;
     const [a, b] = values as [number, number | undefined];
-    if (["Reshape", "ExpandDims", "Identity", "Tile", "Transpose", "Slice"].includes(node.kernel)) return [uniform(result, a)];
+    if (["Reshape", "ExpandDims", "Identity", "Tile", "Transpose", "Slice"].includes(node.kernel))
+      return [uniform(result, a)];
     if (node.kernel === "Cast") return [uniform(result, castValue(a, result.dtype))];
     if (node.kernel === "Neg") return [uniform(result, -a)];
     const folded = FOLDED[node.kernel];
@@ -83,21 +84,29 @@ function neutral(node: GraphNode): Value[] | null {
 function reshape(node: GraphNode, rewriter: Rewriter): Value[] | null {
   const result = single(node);
   let source = node.inputs[0] as Value;
-  while (source.producer?.kernel === "Reshape" || source.producer?.kernel === "ExpandDims") source = source.producer.inputs[0] as Value;
+  while (source.producer?.kernel === "Reshape" || source.producer?.kernel === "ExpandDims")
+    source = source.producer.inputs[0] as Value;
   if (sameShape(source.shape, result.shape)) return [source];
   if (source === node.inputs[0] && node.kernel === "Reshape") return null;
   return [rewriter.add("Reshape", { x: source }, { shape: result.shape })];
 }
 
-/** A transposition that only moves dimensions of size 1 is a reshape; one of a transposition is one transposition. */
+/** A transposition of a transposition is one; where no dimension but those of size 1 moves, it is a reshape or nothing. */
 function transpose(node: GraphNode, rewriter: Rewriter): Value[] | null {
+  const result = single(node);
   const x = node.inputs[0] as Value;
-  const perm = node.attributes["perm"] as readonly number[];
-  const moved = perm.filter((axis) => x.shape[axis] !== 1);
-  if (moved.every((axis, i) => i === 0 || axis > (moved[i - 1] as number))) return [rewriter.add("Reshape", { x }, { shape: single(node).shape })];
-  if (x.producer?.kernel !== "Transpose") return null;
-  const inner = x.producer.attributes["perm"] as readonly number[];
-  return [rewriter.add("Transpose", { x: x.producer.inputs[0] as Value }, { perm: perm.map((axis) => inner[axis] as number) })];
+  const outer = node.attributes["perm"] as readonly number[];
+  const inner = x.producer?.kernel === "Transpose" ? x.producer : null;
+  const source = inner === null ? x : (inner.inputs[0] as Value);
+  const perm =
+    inner === null ? outer : outer.map((axis) => (inner.attributes["perm"] as readonly number[])[axis] as number);
+  const moved = perm.filter((axis) => source.shape[axis] !== 1);
+  const inOrder = moved.every((axis, i) => i === 0 || axis > (moved[i - 1] as number));
+  if (inOrder)
+    return [
+      sameShape(source.shape, result.shape) ? source : rewriter.add("Reshape", { x: source }, { shape: result.shape }),
+    ];
+  return inner === null ? null : [rewriter.add("Transpose", { x: source }, { perm })];
 }
 
 /** A product with ones of a larger shape is a broadcast, and an elementwise consumer of the full shape needs no broadcast at all. */
@@ -135,11 +144,15 @@ export const transposeIntoProduct: Pass = {
     const [left, right] = [swapped(a), swapped(b)];
     if (left === null && right === null) return null;
     return [
-      rewriter.add("BatchMatMul", { a: left ?? a, b: right ?? b }, {
-        ...node.attributes,
-        transposeA: (node.attributes["transposeA"] === true) !== (left !== null),
-        transposeB: (node.attributes["transposeB"] === true) !== (right !== null),
-      }),
+      rewriter.add(
+        "BatchMatMul",
+        { a: left ?? a, b: right ?? b },
+        {
+          ...node.attributes,
+          transposeA: (node.attributes["transposeA"] === true) !== (left !== null),
+          transposeB: (node.attributes["transposeB"] === true) !== (right !== null),
+        },
+      ),
     ];
   },
 };
@@ -159,12 +172,25 @@ export const scaleIntoProduct: Pass = {
   rewrite(node, rewriter) {
     if (node.kernel !== "Multiply" && node.kernel !== "RealDiv") return null;
     const [a, b] = node.inputs as [Value, Value];
-    const [value, factor] = uniformOf(b) !== null ? [a, uniformOf(b)] : [b, node.kernel === "Multiply" ? uniformOf(a) : null];
+    const [value, factor] =
+      uniformOf(b) !== null ? [a, uniformOf(b)] : [b, node.kernel === "Multiply" ? uniformOf(a) : null];
     const product = value.producer;
-    if (factor === null || product?.kernel !== "BatchMatMul" || rewriter.uses(value) !== 1 || !sameShape(value.shape, single(node).shape)) return null;
+    if (
+      factor === null ||
+      product?.kernel !== "BatchMatMul" ||
+      rewriter.uses(value) !== 1 ||
+      !sameShape(value.shape, single(node).shape)
+    )
+      return null;
     const scale = node.kernel === "Multiply" ? factor : 1 / factor;
     const alpha = ((product.attributes["alpha"] as number | undefined) ?? 1) * scale;
-    return [rewriter.add("BatchMatMul", { a: inputOf(product, "a"), b: inputOf(product, "b") }, { ...product.attributes, alpha })];
+    return [
+      rewriter.add(
+        "BatchMatMul",
+        { a: inputOf(product, "a"), b: inputOf(product, "b") },
+        { ...product.attributes, alpha },
+      ),
+    ];
   },
 };
 
@@ -176,8 +202,16 @@ export const biasIntoProduct: Pass = {
     const [a, b] = node.inputs as [Value, Value];
     const match = (product: Value, bias: Value): Value[] | null => {
       const source = product.producer;
-      const fits = source?.kernel === "BatchMatMul" && product.shape.length === 2 && sameShape(product.shape, single(node).shape);
-      if (!fits || bias.shape.length > 2 || sizeOf(bias.shape) !== product.shape[1] || bias.shape.at(-1) !== product.shape[1] || rewriter.uses(product) !== 1) return null;
+      const fits =
+        source?.kernel === "BatchMatMul" && product.shape.length === 2 && sameShape(product.shape, single(node).shape);
+      if (
+        !fits ||
+        bias.shape.length > 2 ||
+        sizeOf(bias.shape) !== product.shape[1] ||
+        bias.shape.at(-1) !== product.shape[1] ||
+        rewriter.uses(product) !== 1
+      )
+        return null;
       return [rewriter.add("Linear", { a: inputOf(source, "a"), b: inputOf(source, "b"), bias }, source.attributes)];
     };
     return match(a, b) ?? match(b, a);

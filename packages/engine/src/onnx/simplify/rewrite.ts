@@ -34,7 +34,9 @@ export function applyPass(graph: Graph, pass: Pass): Graph {
   };
   for (const old of graph.nodes) {
     const inputs = old.inputs.map(current);
-    const node = inputs.every((input, i) => input === old.inputs[i]) ? old : makeNode(old.kernel, old.inputNames, inputs, old.attributes);
+    const node = inputs.every((input, i) => input === old.inputs[i])
+      ? old
+      : makeNode(old.kernel, old.inputNames, inputs, old.attributes);
     if (node !== old) node.outputs.forEach((output, i) => origin.set(output, old.outputs[i] as GraphValue));
     const results = pass.rewrite(node, rewriter);
     if (results === null) nodes.push(node);
@@ -67,10 +69,17 @@ function countUses(graph: Graph): Map<GraphValue, number> {
   return uses;
 }
 
-function makeNode(kernel: string, inputNames: readonly string[], inputs: readonly GraphValue[], attributes: Attributes): GraphNode {
+function makeNode(
+  kernel: string,
+  inputNames: readonly string[],
+  inputs: readonly GraphValue[],
+  attributes: Attributes,
+): GraphNode {
   const definition = KERNELS.get(kernel);
   if (definition === undefined) throw new Error(`No definition of kernel ${kernel}.`);
-  const outputs = definition.infer(new KernelCall(kernel, inputNames, inputs, attributes)).map((type) => new Value(type));
+  const outputs = definition
+    .infer(new KernelCall(kernel, inputNames, inputs, attributes))
+    .map((type) => new Value(type));
   const node: GraphNode = { kernel, inputNames, inputs, attributes, outputs };
   for (const output of outputs) output.producer = node;
   return node;

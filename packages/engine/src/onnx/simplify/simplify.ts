@@ -1,5 +1,12 @@
 import type { Graph, GraphNode, Value } from "../graph.ts";
-import { biasIntoProduct, dropBroadcasts, foldUniform, removeIdentities, scaleIntoProduct, transposeIntoProduct } from "./passes.ts";
+import {
+  biasIntoProduct,
+  dropBroadcasts,
+  foldUniform,
+  removeIdentities,
+  scaleIntoProduct,
+  transposeIntoProduct,
+} from "./passes.ts";
 import type { Pass } from "./rewrite.ts";
 import { applyPass, withoutDeadNodes } from "./rewrite.ts";
 
@@ -8,7 +15,8 @@ export function mergeEqualCalls(): Pass {
   const ids = new Map<Value, number>();
   const known = new Map<string, GraphNode>();
   const idOf = (value: Value): string => {
-    if (value.constant?.kind === "uniform") return `${value.dtype}[${value.shape.join()}]=${Object.is(value.constant.value, -0) ? "-0" : value.constant.value}`;
+    if (value.constant?.kind === "uniform")
+      return `${value.dtype}[${value.shape.join()}]=${Object.is(value.constant.value, -0) ? "-0" : value.constant.value}`;
     if (!ids.has(value)) ids.set(value, ids.size);
     return `#${ids.get(value)}`;
   };

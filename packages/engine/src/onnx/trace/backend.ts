@@ -63,7 +63,13 @@ export class TraceBackend extends tf.KernelBackend {
     const values = inputNames.map((name) => valueOf(inputs[name] as TensorInfo, definition.name));
     const call = new KernelCall(definition.name, inputNames, values, attributes as Readonly<Record<string, unknown>>);
     const outputs = definition.infer(call).map((type) => new Value(type));
-    const node: GraphNode = { kernel: definition.name, inputNames, inputs: values, attributes: call.attributes, outputs };
+    const node: GraphNode = {
+      kernel: definition.name,
+      inputNames,
+      inputs: values,
+      attributes: call.attributes,
+      outputs,
+    };
     for (const output of outputs) output.producer = node;
     this.nodes.push(node);
     return outputs.map((output) => ({ dataId: output, shape: [...output.shape], dtype: output.dtype }));
@@ -92,7 +98,11 @@ function constantValue(values: ArrayLike<number>, type: ValueType): Value {
   for (let i = 1; equal && i < size; i++) equal = Object.is(Number(values[i]), first);
   if (equal && size > 0) return uniform(type, first);
   const data =
-    type.dtype === "float32" ? Float32Array.from(values) : type.dtype === "int32" ? Int32Array.from(values) : Uint8Array.from(values, Number);
+    type.dtype === "float32"
+      ? Float32Array.from(values)
+      : type.dtype === "int32"
+        ? Int32Array.from(values)
+        : Uint8Array.from(values, Number);
   return new Value(type, { kind: "data", data });
 }
 
@@ -101,7 +111,9 @@ export function registerTraceKernels(definitions: Iterable<KernelDefinition>): v
   for (const definition of definitions) {
     const kernelFunc: KernelFunc = ({ inputs, attrs, backend }) => {
       const results = (backend as TraceBackend).record(definition, inputs, attrs ?? {});
-      return results.length === 1 && definition.name !== "Unpack" && definition.name !== "SplitV" ? (results[0] as TensorInfo) : results;
+      return results.length === 1 && definition.name !== "Unpack" && definition.name !== "SplitV"
+        ? (results[0] as TensorInfo)
+        : results;
     };
     tf.registerKernel({ kernelName: definition.name, backendName: TRACE_BACKEND, kernelFunc });
   }

@@ -44,7 +44,10 @@ function record(fn: TensorFunction, args: Groups<HostTensor>, backend: TraceBack
   const outputs = results.map(({ group, name, value }) => ({ group, name, value: value.dataId as unknown as Value }));
   for (const { group, name, value } of outputs) {
     if (!(value instanceof Value)) {
-      throw new PeftError("CAPTURED_TENSOR", `The result ${group}/${name} is a tensor that was made outside the compiled function. Pass it in as an argument.`);
+      throw new PeftError(
+        "CAPTURED_TENSOR",
+        `The result ${group}/${name} is a tensor that was made outside the compiled function. Pass it in as an argument.`,
+      );
     }
   }
   return { inputs, nodes: backend.nodes, outputs };
