@@ -38,7 +38,7 @@ async function exportModel(run: string): Promise<void> {
   adapted.setTrainable(
     Object.fromEntries(await Promise.all(names.map(async (name) => [name, await file.tensor(name)] as const))),
   );
-  const model = await adapted.mergeAndUnload();
+  const model = adapted.mergeAndUnload();
   const folder = join(BASE_FOLDER, "model");
   await savePretrained({ ...model, configJson: { ...model.configJson, ...baseConfig(SHAPE, DROPOUT) } }, folder, {
     dtype: "float16",

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { peft } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { full } from "@peftjs/method-classic";
-import type { TrainingPlan } from "@peftjs/train";
+import type { Logger, TrainingPlan } from "@peftjs/train";
 import { Trainer } from "@peftjs/train";
 import type { Command } from "commander";
 import { warmBase } from "../pretraining/baseModel.ts";
@@ -103,23 +103,27 @@ async function train(flags: Flags): Promise<void> {
       outputDir: join(WORK_FOLDER, flags.out),
       resume: true,
     },
-    loggers: [
-      {
-        step: ({ step, totalSteps, loss, learningRate, milliseconds }) => {
-          if (step % 50 === 0)
-            console.log(
-              `step ${step}/${totalSteps} loss ${loss.toFixed(3)} lr ${learningRate.toExponential(2)} ${Math.round((batchTokens / milliseconds) * 1000)} tokens/s`,
-            );
-        },
-        evaluate: ({ step, metrics }) =>
-          console.log(
-            `step ${step} tokens ${step * batchTokens} held-out loss ${metrics["loss"]?.toFixed(3)} masked accuracy ${metrics["maskedAccuracy"]?.toFixed(4)}`,
-          ),
-      },
-    ],
+    loggers: [progress(batchTokens)],
   });
   await trainer.train();
   await trainer.dispose();
+}
+
+/** A line every fifty steps, and one per evaluation. */
+function progress(batchTokens: number): Logger {
+  return {
+    step: ({ step, totalSteps, loss, learningRate, milliseconds }) => {
+      if (step % 50 !== 0) return;
+      const speed = Math.round((batchTokens / milliseconds) * 1000);
+      console.log(
+        `step ${step}/${totalSteps} loss ${loss.toFixed(3)} lr ${learningRate.toExponential(2)} ${speed} tokens/s`,
+      );
+    },
+    evaluate: ({ step, metrics: { loss = Number.NaN, maskedAccuracy = Number.NaN } }) =>
+      console.log(
+        `step ${step} tokens ${step * batchTokens} held-out loss ${loss.toFixed(3)} masked accuracy ${maskedAccuracy.toFixed(4)}`,
+      ),
+  };
 }
 
 interface Stage {
