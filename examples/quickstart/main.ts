@@ -57,7 +57,12 @@ await savePretrained(merged, join(out, "merged"));
 await saveTokenizer(tokenizer, join(out, "merged"));
 
 // Both say the same.
-const [adapted, plain] = [await evaluate(model, engine, evaluation), await evaluate(new PeftModel(merged), engine, evaluation)];
-const difference = Math.max(...adapted.logits.flatMap((row, i) => [...row].map((value, j) => Math.abs(value - (plain.logits[i]?.[j] ?? NaN)))));
+const [adapted, plain] = [
+  await evaluate(model, engine, evaluation),
+  await evaluate(new PeftModel(merged), engine, evaluation),
+];
+const difference = Math.max(
+  ...adapted.logits.flatMap((row, i) => [...row].map((value, j) => Math.abs(value - (plain.logits[i]?.[j] ?? NaN)))),
+);
 console.log(`largest difference between adapter and merged model: ${difference.toExponential(1)}`);
 if (!(difference < 1e-3)) throw new Error("The merged model differs from the adapter.");

@@ -50,10 +50,21 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function bench(runs: RunSpec[], options: { fresh?: boolean } = {}): Promise<{ results: readonly RunResult[]; progress: BenchProgress[] }> {
+async function bench(
+  runs: RunSpec[],
+  options: { fresh?: boolean } = {},
+): Promise<{ results: readonly RunResult[]; progress: BenchProgress[] }> {
   const progress: BenchProgress[] = [];
   const out = join(folder, "out");
-  const results = await runBench({ out, runs, worker, title: "T", timeoutMilliseconds: 1500, onRun: (event) => progress.push(event), ...options });
+  const results = await runBench({
+    out,
+    runs,
+    worker,
+    title: "T",
+    timeoutMilliseconds: 1500,
+    onRun: (event) => progress.push(event),
+    ...options,
+  });
   return { results, progress };
 }
 
@@ -72,9 +83,17 @@ describe("runBench", () => {
 
   it("keeps finished runs, and runs again what failed or is asked for differently", async () => {
     await bench([spec({}), spec({ seed: 2 }), spec({ method: "throws" })]);
-    expect(readdirSync(join(folder, "out/runs")).sort()).toEqual(["good__a__s1.json", "good__a__s2.json", "throws__a__s1.json"]);
+    expect(readdirSync(join(folder, "out/runs")).sort()).toEqual([
+      "good__a__s1.json",
+      "good__a__s2.json",
+      "throws__a__s1.json",
+    ]);
     const { progress } = await bench([spec({}), spec({ seed: 2, learningRate: 0.2 }), spec({ method: "throws" })]);
-    expect(progress.filter((event) => event.result !== undefined).map((event) => event.kept)).toEqual([true, false, false]);
+    expect(progress.filter((event) => event.result !== undefined).map((event) => event.kept)).toEqual([
+      true,
+      false,
+      false,
+    ]);
     const again = await bench([spec({})], { fresh: true });
     expect(again.progress.at(-1)!.kept).toBe(false);
   });

@@ -67,7 +67,9 @@ function makeFolder(folder: string): void {
   try {
     mkdirSync(folder, { recursive: true });
   } catch (cause) {
-    throw new PeftError("OUT_NOT_WRITABLE", `Cannot create the folder "${folder}". Give another with --out.`, { cause });
+    throw new PeftError("OUT_NOT_WRITABLE", `Cannot create the folder "${folder}". Give another with --out.`, {
+      cause,
+    });
   }
 }
 

@@ -73,7 +73,9 @@ async function bench(flags: BenchFlags): Promise<void> {
   const failed = results.filter((result) => result.status === "error").length;
   if (flags.json === true) process.stdout.write(`${JSON.stringify(results)}\n`);
   else process.stdout.write(`${plainTable(summaryTable(results))}\n`);
-  process.stderr.write(`${runs.length} runs, ${failed} failed, ${((performance.now() - started) / 1000).toFixed(0)} s. Report: ${out}/report.md\n`);
+  process.stderr.write(
+    `${runs.length} runs, ${failed} failed, ${((performance.now() - started) / 1000).toFixed(0)} s. Report: ${out}/report.md\n`,
+  );
   if (failed > 0 || results.length < runs.length) throw new CommandFailed();
 }
 
@@ -103,13 +105,17 @@ function presetTitle(preset: string): string {
 }
 
 function names(text: string): string[] {
-  return text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+  return text
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
 }
 
 function numbers(text: string): number[] {
   return names(text).map((part) => {
     const value = Number(part);
-    if (!Number.isSafeInteger(value) || value < 0) throw new PeftError("USAGE", `--seeds takes whole numbers from 0, separated by commas; got "${part}".`);
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new PeftError("USAGE", `--seeds takes whole numbers from 0, separated by commas; got "${part}".`);
     return value;
   });
 }

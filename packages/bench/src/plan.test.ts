@@ -15,13 +15,29 @@ const common = { experiment, settings, allMethods: ["one", "two"], allTasks: ["a
 describe("planRuns", () => {
   it("takes every method on every task of the preset, with each method's settings", () => {
     const runs = planRuns(common);
-    expect(runs.map((run) => `${run.method}/${run.task}/${run.learningRate}`)).toEqual(["one/a/0.1", "two/a/0.2", "one/b/0.1", "two/b/0.2"]);
+    expect(runs.map((run) => `${run.method}/${run.task}/${run.learningRate}`)).toEqual([
+      "one/a/0.1",
+      "two/a/0.2",
+      "one/b/0.1",
+      "two/b/0.2",
+    ]);
     expect(runs[1]!.methodConfig).toEqual({ rank: 4 });
   });
 
   it("narrows by name and refuses unknown names with near misses", () => {
-    expect(planRuns({ ...common, methods: ["two"], tasks: ["c"], seeds: [3, 4] }).map((run) => [run.method, run.task, run.seed])).toEqual([["two", "c", 3], ["two", "c", 4]]);
-    expect(() => planRuns({ ...common, methods: ["tow"] })).toThrow(expect.objectContaining({ code: "METHOD_UNKNOWN", message: expect.stringContaining('"two"') as string }));
+    expect(
+      planRuns({ ...common, methods: ["two"], tasks: ["c"], seeds: [3, 4] }).map((run) => [
+        run.method,
+        run.task,
+        run.seed,
+      ]),
+    ).toEqual([
+      ["two", "c", 3],
+      ["two", "c", 4],
+    ]);
+    expect(() => planRuns({ ...common, methods: ["tow"] })).toThrow(
+      expect.objectContaining({ code: "METHOD_UNKNOWN", message: expect.stringContaining('"two"') as string }),
+    );
     expect(() => planRuns({ ...common, tasks: ["d"] })).toThrow(expect.objectContaining({ code: "TASK_UNKNOWN" }));
   });
 
@@ -30,7 +46,13 @@ describe("planRuns", () => {
     expect(rowsPerRun(experiment, ["one", "two"], [])).toBe(1000);
     // Twice the methods: half the rows, in whole batches of 8.
     expect(rowsPerRun(experiment, ["1", "2", "3", "4"], [])).toBe(496);
-    expect(rowsPerRun(experiment, Array.from({ length: 4000 }, (_, i) => String(i)), [])).toBe(8);
+    expect(
+      rowsPerRun(
+        experiment,
+        Array.from({ length: 4000 }, (_, i) => String(i)),
+        [],
+      ),
+    ).toBe(8);
   });
 
   it("gives a run the same length whichever others are chosen", () => {

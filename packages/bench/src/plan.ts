@@ -25,12 +25,18 @@ export interface PlanOptions {
  */
 export function planRuns(options: PlanOptions): RunSpec[] {
   const { experiment } = options;
-  const methods = choose("method", options.methods ?? listOf(experiment.methods, options.allMethods), options.allMethods);
+  const methods = choose(
+    "method",
+    options.methods ?? listOf(experiment.methods, options.allMethods),
+    options.allMethods,
+  );
   const tasks = choose("task", options.tasks ?? listOf(experiment.tasks, options.allTasks), options.allTasks);
   const seeds = options.seeds ?? experiment.seeds;
   const shared = sharedSettings(options);
   return seeds.flatMap((seed) =>
-    tasks.flatMap((task) => methods.map((method) => ({ ...shared, ...methodSettings(options.settings, method), method, task, seed }))),
+    tasks.flatMap((task) =>
+      methods.map((method) => ({ ...shared, ...methodSettings(options.settings, method), method, task, seed })),
+    ),
   );
 }
 

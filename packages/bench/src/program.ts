@@ -32,7 +32,9 @@ export function printError(error: unknown): number {
     process.stderr.write(`error [${error.code}] ${error.message}\n`);
     return exitCode.badInput;
   }
-  process.stderr.write(`error [UNEXPECTED] ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.stderr.write(
+    `error [UNEXPECTED] ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  );
   return exitCode.failed;
 }
 

@@ -16,12 +16,35 @@ const row = (fields: Partial<RunResult>): RunResult => ({
   status: "ok",
   ...fields,
 });
-const failed = row({ task: "b", metric: "", score: null, trainableParameters: null, totalParameters: null, stepMilliseconds: null, peakMemoryBytes: null, status: "error", error: "error [X] a | b" });
+const failed = row({
+  task: "b",
+  metric: "",
+  score: null,
+  trainableParameters: null,
+  totalParameters: null,
+  stepMilliseconds: null,
+  peakMemoryBytes: null,
+  status: "error",
+  error: "error [X] a | b",
+});
 
 describe("summaryTable", () => {
   it("averages over seeds, then over tasks", () => {
-    const [heading, one] = summaryTable([row({}), row({ seed: 1, score: 0.6 }), row({ task: "b", metric: "matthews", score: 0.2, stepMilliseconds: 40, peakMemoryBytes: 300 * 2 ** 20 })]);
-    expect(heading).toEqual(["method", "a (accuracy)", "b (matthews)", "mean", "trainable", "share", "ms/step", "peak memory"]);
+    const [heading, one] = summaryTable([
+      row({}),
+      row({ seed: 1, score: 0.6 }),
+      row({ task: "b", metric: "matthews", score: 0.2, stepMilliseconds: 40, peakMemoryBytes: 300 * 2 ** 20 }),
+    ]);
+    expect(heading).toEqual([
+      "method",
+      "a (accuracy)",
+      "b (matthews)",
+      "mean",
+      "trainable",
+      "share",
+      "ms/step",
+      "peak memory",
+    ]);
     expect(one).toEqual(["one", "55.0 ± 7.1", "20.0", "37.5", "1,500", "1.50 %", "20.0", "300 MiB"]);
   });
 
@@ -48,6 +71,12 @@ describe("markdownReport", () => {
 
 describe("plainTable", () => {
   it("aligns numbers to the right", () => {
-    expect(plainTable([["m", "x"], ["long", "1"], ["a", "22"]])).toBe("m      x\nlong   1\na     22");
+    expect(
+      plainTable([
+        ["m", "x"],
+        ["long", "1"],
+        ["a", "22"],
+      ]),
+    ).toBe("m      x\nlong   1\na     22");
   });
 });

@@ -38,7 +38,10 @@ export function summaryTable(results: readonly RunResult[]): string[][] {
 function summaryRow(summary: MethodSummary, tasks: readonly string[]): string[] {
   const perTask = tasks.map((task) => summary.scores.get(task) ?? []);
   const means = perTask.filter((scores) => scores.length > 0).map(mean);
-  const share = summary.trainable !== null && summary.total !== null ? `${((100 * summary.trainable) / summary.total).toFixed(2)} %` : "–";
+  const share =
+    summary.trainable !== null && summary.total !== null
+      ? `${((100 * summary.trainable) / summary.total).toFixed(2)} %`
+      : "–";
   return [
     summary.failed > 0 ? `${summary.method} (${summary.failed} failed)` : summary.method,
     ...perTask.map(scoreCell),
@@ -62,7 +65,10 @@ function summarise(results: readonly RunResult[]): MethodSummary[] {
       trainable: own.find((r) => r.trainableParameters !== null)?.trainableParameters ?? null,
       total: own.find((r) => r.totalParameters !== null)?.totalParameters ?? null,
       stepMilliseconds: meanOrNull(own.map((r) => r.stepMilliseconds)),
-      peakMemoryBytes: own.reduce<number | null>((peak, r) => (r.peakMemoryBytes === null ? peak : Math.max(peak ?? 0, r.peakMemoryBytes)), null),
+      peakMemoryBytes: own.reduce<number | null>(
+        (peak, r) => (r.peakMemoryBytes === null ? peak : Math.max(peak ?? 0, r.peakMemoryBytes)),
+        null,
+      ),
       failed: own.filter((r) => r.status === "error").length,
     };
   });
@@ -78,7 +84,10 @@ function scoreCell(scores: readonly number[]): string {
 /** The table for a terminal: columns aligned, numbers to the right. */
 export function plainTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
-  const line = (row: readonly string[]) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join("  ");
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join("  ");
   return rows.map(line).join("\n");
 }
 
@@ -101,7 +110,14 @@ export function markdownReport({ title, runs, results }: ReportInput): string {
     "Scores are percent of the task's metric on the test split, at the best epoch on the dev split; mean ± standard deviation over seeds. Trainable counts include the task head; with several tasks they are the first task's. Milliseconds per step: median of a run without its first steps, averaged over tasks. Peak memory: largest resident set of a run's own process.",
     "## Runs",
     markdownTable([["method", "task", "seed", "score", "ms/step", "peak MiB", "seconds", "status"], ...details]),
-    ...(failures.length === 0 ? [] : ["## Errors", ...failures.map((r) => `**${r.method} · ${r.task} · seed ${r.seed}**\n\n\`\`\`text\n${r.error ?? ""}\n\`\`\``)]),
+    ...(failures.length === 0
+      ? []
+      : [
+          "## Errors",
+          ...failures.map(
+            (r) => `**${r.method} · ${r.task} · seed ${r.seed}**\n\n\`\`\`text\n${r.error ?? ""}\n\`\`\``,
+          ),
+        ]),
     "",
   ].join("\n\n");
 }
@@ -118,7 +134,9 @@ function settingsParagraph(runs: readonly RunSpec[]): string {
 }
 
 function markdownTable(rows: readonly (readonly string[])[]): string {
-  const [heading = [], ...body] = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")));
+  const [heading = [], ...body] = rows.map((row) =>
+    row.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")),
+  );
   const rule = heading.map((_, column) => (column === 0 ? "---" : "---:"));
   return [heading, rule, ...body].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }

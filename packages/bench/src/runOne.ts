@@ -21,7 +21,13 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
   const metric = task.metrics[0] ?? "loss";
   const method = registeredMethods().get(spec.method);
   const engine = await createEngine({ kind: spec.engine, ...(spec.threads === null ? {} : { threads: spec.threads }) });
-  const text = await openTextModel({ folder: spec.model ?? modelPath, scheme: task, maxLength: spec.maxLength, seed: spec.seed, newHead: true });
+  const text = await openTextModel({
+    folder: spec.model ?? modelPath,
+    scheme: task,
+    maxLength: spec.maxLength,
+    seed: spec.seed,
+    newHead: true,
+  });
   const stepTimes: number[] = [];
   const { model } = await fineTune({
     text,
@@ -44,7 +50,10 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
   const test = await evaluate(model, engine, evaluationPlan(text, task.test.slice(0, spec.testRows), spec.batchSize));
   const score = test.metrics[metric];
   if (score === undefined || !Number.isFinite(score)) {
-    throw new PeftError("SCORE_INVALID", `The ${metric} on the test rows is ${String(score)}. Lower the learning rate in experiments/methods.yaml.`);
+    throw new PeftError(
+      "SCORE_INVALID",
+      `The ${metric} on the test rows is ${String(score)}. Lower the learning rate in experiments/methods.yaml.`,
+    );
   }
   const { trainable, total } = model.trainableReport();
   return {

@@ -41,7 +41,9 @@ function runProcess(args: readonly string[], options: SpawnOptions): Promise<str
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, {
       stdio: ["ignore", "ignore", "pipe"],
-      ...(options.timeoutMilliseconds === undefined ? {} : { timeout: options.timeoutMilliseconds, killSignal: "SIGKILL" as const }),
+      ...(options.timeoutMilliseconds === undefined
+        ? {}
+        : { timeout: options.timeoutMilliseconds, killSignal: "SIGKILL" as const }),
       ...(options.signal === undefined ? {} : { signal: options.signal, killSignal: "SIGKILL" as const }),
     });
     let said = "";
@@ -54,7 +56,11 @@ function runProcess(args: readonly string[], options: SpawnOptions): Promise<str
     });
     child.on("close", (code, signal) => {
       if (code === 0) resolve(null);
-      else resolve(lastWords(said) ?? (signal === null ? `The process ended with code ${String(code)}.` : `The process was ended by ${signal}.`));
+      else
+        resolve(
+          lastWords(said) ??
+            (signal === null ? `The process ended with code ${String(code)}.` : `The process was ended by ${signal}.`),
+        );
     });
   });
 }

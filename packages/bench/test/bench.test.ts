@@ -15,7 +15,9 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const allMethods = registeredMethods().list().map(({ name }) => name);
+const allMethods = registeredMethods()
+  .list()
+  .map(({ name }) => name);
 
 function plan(options: { methods?: string[]; tasks: string[] }) {
   const experiment = readExperiment("smoke");

@@ -15,7 +15,9 @@ export interface AdaptedOptions {
 }
 
 /** A model folder, with an adapter when one is named, ready to be run. */
-export async function openAdapted(options: AdaptedOptions): Promise<{ readonly text: TextModel; readonly model: PeftModel }> {
+export async function openAdapted(
+  options: AdaptedOptions,
+): Promise<{ readonly text: TextModel; readonly model: PeftModel }> {
   const info = options.adapter === undefined ? null : await readAdapterInfo(options.adapter);
   const scheme = chooseScheme(options.labels, info === null ? null : schemeOfInfo(info)) ?? (await ownScheme(options));
   const text = await openTextModel({
@@ -47,14 +49,24 @@ async function ownScheme({ model: folder, adapter }: AdaptedOptions): Promise<La
   const scheme = schemeOf(await fromPretrained(folder));
   if (scheme !== null) return scheme;
   if (adapter !== undefined) {
-    throw new PeftError("LABELS_UNKNOWN", `Neither ${adapter} nor ${folder} names the labels. Name them in the order of the logits: --labels negative,positive.`);
+    throw new PeftError(
+      "LABELS_UNKNOWN",
+      `Neither ${adapter} nor ${folder} names the labels. Name them in the order of the logits: --labels negative,positive.`,
+    );
   }
-  throw new PeftError("HEAD_MISSING", `${folder} has no classification head. Name an adapter with --adapter, or train one with \`peftjs train\`.`);
+  throw new PeftError(
+    "HEAD_MISSING",
+    `${folder} has no classification head. Name an adapter with --adapter, or train one with \`peftjs train\`.`,
+  );
 }
 
 /** Predictions of a head that was just drawn would look like results. */
 function requireTrainedHead(base: TextModel["base"], folder: string): void {
-  const missing = "report" in base ? (base as { readonly report: { readonly missing: readonly string[] } }).report.missing : [];
+  const missing =
+    "report" in base ? (base as { readonly report: { readonly missing: readonly string[] } }).report.missing : [];
   if (missing.length === 0) return;
-  throw new PeftError("HEAD_MISSING", `${folder} has no trained head (${missing.join(", ")} would be random). Name an adapter with --adapter, or train one with \`peftjs train\`.`);
+  throw new PeftError(
+    "HEAD_MISSING",
+    `${folder} has no trained head (${missing.join(", ")} would be random). Name an adapter with --adapter, or train one with \`peftjs train\`.`,
+  );
 }

@@ -33,7 +33,10 @@ export async function readAdapterInfo(folder: string): Promise<AdapterInfo | nul
   }
   const parsed = AdapterInfo.safeParse(json);
   if (parsed.success) return parsed.data;
-  throw new PeftError("ADAPTER_INFO_INVALID", `${join(folder, FILE)} is not what \`peftjs train\` writes:\n${z.prettifyError(parsed.error)}\nTrain the adapter again, or delete the file and name the labels with --labels.`);
+  throw new PeftError(
+    "ADAPTER_INFO_INVALID",
+    `${join(folder, FILE)} is not what \`peftjs train\` writes:\n${z.prettifyError(parsed.error)}\nTrain the adapter again, or delete the file and name the labels with --labels.`,
+  );
 }
 
 export function schemeOfInfo({ kind, labels }: Pick<AdapterInfo, "kind" | "labels">): LabelScheme {

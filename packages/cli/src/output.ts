@@ -5,7 +5,10 @@ import { PeftError, writeFolderAtomic } from "@peftjs/core";
 export function checkOut(out: string, overwrite: boolean): void {
   if (overwrite || !existsSync(out)) return;
   if (isEmptyFolder(out)) return;
-  throw new PeftError("OUT_EXISTS", `"${out}" exists already and is not an empty folder. Choose another --out, or replace it with --overwrite.`);
+  throw new PeftError(
+    "OUT_EXISTS",
+    `"${out}" exists already and is not an empty folder. Choose another --out, or replace it with --overwrite.`,
+  );
 }
 
 function isEmptyFolder(path: string): boolean {

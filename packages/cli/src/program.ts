@@ -10,7 +10,14 @@ import { version } from "./version.ts";
 /** The whole command line. The options of `train` depend on the method that `args` name. */
 export function createProgram(args: readonly string[]): Command {
   const program = new Command("peftjs").description("Parameter-efficient fine-tuning in TypeScript.").version(version);
-  const commands = [trainCommand(args[0] === "train" ? args : []), evalCommand(), predictCommand(), mergeCommand(), methodsCommand(), benchCommand()];
+  const commands = [
+    trainCommand(args[0] === "train" ? args : []),
+    evalCommand(),
+    predictCommand(),
+    mergeCommand(),
+    methodsCommand(),
+    benchCommand(),
+  ];
   for (const command of commands) program.addCommand(command);
   return program;
 }

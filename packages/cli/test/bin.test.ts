@@ -10,7 +10,12 @@ describe("the installed command", () => {
   it("runs from any folder and hands on output and exit code", async () => {
     const node = promisify(execFile);
     const { stdout } = await node(process.execPath, [bin, "methods", "--json"], { cwd: tmpdir() });
-    expect(JSON.parse(stdout)).toContainEqual(expect.objectContaining({ name: "lora", package: "@peftjs/method-lora-family" }));
-    await expect(node(process.execPath, [bin, "train"], { cwd: tmpdir() })).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining("error [OPTION_MISSING]") as string });
+    expect(JSON.parse(stdout)).toContainEqual(
+      expect.objectContaining({ name: "lora", package: "@peftjs/method-lora-family" }),
+    );
+    await expect(node(process.execPath, [bin, "train"], { cwd: tmpdir() })).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("error [OPTION_MISSING]") as string,
+    });
   });
 });

@@ -13,10 +13,16 @@ const jsonl = (rows: readonly object[]): string => rows.map((row) => `${JSON.str
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "peftjs-cli-"));
   await writeTinyModel(at("model"));
-  const rows = Array.from({ length: 48 }, (_, i) => ({ text: `${i % 2 === 0 ? "good" : "bad"} film ${"abcdef"[i % 6]!}`, label: i % 2 === 0 ? "positive" : "negative" }));
+  const rows = Array.from({ length: 48 }, (_, i) => ({
+    text: `${i % 2 === 0 ? "good" : "bad"} film ${"abcdef"[i % 6]!}`,
+    label: i % 2 === 0 ? "positive" : "negative",
+  }));
   writeFileSync(at("train.jsonl"), jsonl(rows));
   writeFileSync(at("dev.jsonl"), jsonl(rows.slice(0, 12)));
-  writeFileSync(at("values.csv"), `text,label\n${rows.map(({ text, label }) => `${text},${label === "positive" ? 0.5 : -0.25}`).join("\n")}\n`);
+  writeFileSync(
+    at("values.csv"),
+    `text,label\n${rows.map(({ text, label }) => `${text},${label === "positive" ? 0.5 : -0.25}`).join("\n")}\n`,
+  );
 });
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
@@ -27,20 +33,72 @@ const common = ["--threads", "1", "--learning-rate", "0.02", "--epochs", "6", "-
 describe("train, eval, predict, merge", () => {
   it("learns, and every later command sees the same model", async () => {
     const out = at("adapter");
-    const trained = await run("train", "--model", at("model"), "--data", at("train.jsonl"), "--eval", at("dev.jsonl"), "--method", "lora", "--rank", "4", "--alpha=8", "--target-modules", "query,value", "--out", out, "--json", ...common);
+    const trained = await run(
+      "train",
+      "--model",
+      at("model"),
+      "--data",
+      at("train.jsonl"),
+      "--eval",
+      at("dev.jsonl"),
+      "--method",
+      "lora",
+      "--rank",
+      "4",
+      "--alpha=8",
+      "--target-modules",
+      "query,value",
+      "--out",
+      out,
+      "--json",
+      ...common,
+    );
     expect(trained.stderr).not.toContain("error");
     expect(trained.code).toBe(0);
     const summary = JSON.parse(trained.stdout) as { metrics: Record<string, number>; labels: string[]; steps: number };
     expect(summary).toMatchObject({ labels: ["negative", "positive"], steps: 18 });
     expect(summary.metrics["accuracy"]).toBe(1);
-    expect(readdirSync(out).sort()).toEqual(["README.md", "adapter_config.json", "adapter_model.safetensors", "peftjs.json"]);
-    expect(JSON.parse(readFileSync(join(out, "adapter_config.json"), "utf8"))).toMatchObject({ peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["query", "value"] });
+    expect(readdirSync(out).sort()).toEqual([
+      "README.md",
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "peftjs.json",
+    ]);
+    expect(JSON.parse(readFileSync(join(out, "adapter_config.json"), "utf8"))).toMatchObject({
+      peft_type: "LORA",
+      r: 4,
+      lora_alpha: 8,
+      target_modules: ["query", "value"],
+    });
 
-    const scored = await run("eval", "--model", at("model"), "--adapter", out, "--data", at("dev.jsonl"), "--batch-size", "16", "--json");
+    const scored = await run(
+      "eval",
+      "--model",
+      at("model"),
+      "--adapter",
+      out,
+      "--data",
+      at("dev.jsonl"),
+      "--batch-size",
+      "16",
+      "--json",
+    );
     expect(JSON.parse(scored.stdout)).toEqual({ rows: 12, ...summary.metrics });
 
-    const predicted = await run("predict", "--model", at("model"), "--adapter", out, "--data", at("dev.jsonl"), "--json");
-    const lines = predicted.stdout.trim().split("\n").map((line) => JSON.parse(line) as { label: string; logits: number[] });
+    const predicted = await run(
+      "predict",
+      "--model",
+      at("model"),
+      "--adapter",
+      out,
+      "--data",
+      at("dev.jsonl"),
+      "--json",
+    );
+    const lines = predicted.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { label: string; logits: number[] });
     expect(lines).toHaveLength(12);
     lines.forEach(({ label, logits }, i) => {
       expect(label).toBe(i % 2 === 0 ? "positive" : "negative");
@@ -50,19 +108,41 @@ describe("train, eval, predict, merge", () => {
 
     expect((await run("merge", "--model", at("model"), "--adapter", out, "--out", at("merged"))).code).toBe(0);
     const merged = await run("predict", "--model", at("merged"), "--data", at("dev.jsonl"), "--json");
-    merged.stdout.trim().split("\n").forEach((line, i) => {
-      (JSON.parse(line) as { logits: number[] }).logits.forEach((logit, j) => {
-        expect(logit).toBeCloseTo(lines[i]!.logits[j]!, 5);
+    merged.stdout
+      .trim()
+      .split("\n")
+      .forEach((line, i) => {
+        (JSON.parse(line) as { logits: number[] }).logits.forEach((logit, j) => {
+          expect(logit).toBeCloseTo(lines[i]!.logits[j]!, 5);
+        });
       });
-    });
   });
 
   it("reads the configuration file, and the command line wins over it", async () => {
     const config = at("run.yaml");
-    writeFileSync(config, `model: ${at("model")}\ndata: ${at("train.jsonl")}\nmethod: lora\nrank: 3\nbias: lora_only\ntargetModules: value\nepochs: 1\nthreads: 1\n`);
-    const { code } = await run("train", "--config", config, "--rank", "2", "--out", at("from-config"), "--target-modules", "all-linear", "--layers-to-transform", "1");
+    writeFileSync(
+      config,
+      `model: ${at("model")}\ndata: ${at("train.jsonl")}\nmethod: lora\nrank: 3\nbias: lora_only\ntargetModules: value\nepochs: 1\nthreads: 1\n`,
+    );
+    const { code } = await run(
+      "train",
+      "--config",
+      config,
+      "--rank",
+      "2",
+      "--out",
+      at("from-config"),
+      "--target-modules",
+      "all-linear",
+      "--layers-to-transform",
+      "1",
+    );
     expect(code).toBe(0);
-    expect(JSON.parse(readFileSync(join(at("from-config"), "adapter_config.json"), "utf8"))).toMatchObject({ r: 2, bias: "lora_only", layers_to_transform: 1 });
+    expect(JSON.parse(readFileSync(join(at("from-config"), "adapter_config.json"), "utf8"))).toMatchObject({
+      r: 2,
+      bias: "lora_only",
+      layers_to_transform: 1,
+    });
     const file = await openSafetensors(join(at("from-config"), "adapter_model.safetensors"));
     expect(file.names.filter((name) => name.endsWith("lora_A.weight"))).toHaveLength(6);
     await file.close();
@@ -70,21 +150,75 @@ describe("train, eval, predict, merge", () => {
 
   it.each(["head", "bitfit", "full"])("%s: trains a regression and predicts its values", async (method) => {
     const out = at(`regression-${method}`);
-    const trained = await run("train", "--model", at("model"), "--data", at("values.csv"), "--eval", at("values.csv"), "--method", method, "--out", out, "--json", ...common);
+    const trained = await run(
+      "train",
+      "--model",
+      at("model"),
+      "--data",
+      at("values.csv"),
+      "--eval",
+      at("values.csv"),
+      "--method",
+      method,
+      "--out",
+      out,
+      "--json",
+      ...common,
+    );
     expect(trained.code, trained.stderr).toBe(0);
     const { metrics } = JSON.parse(trained.stdout) as { metrics: Record<string, number> };
     expect(Object.keys(metrics)).toContain("pearson");
-    const scored = await run("eval", "--model", at("model"), "--adapter", out, "--data", at("values.csv"), "--batch-size", "16", "--json");
+    const scored = await run(
+      "eval",
+      "--model",
+      at("model"),
+      "--adapter",
+      out,
+      "--data",
+      at("values.csv"),
+      "--batch-size",
+      "16",
+      "--json",
+    );
     expect(JSON.parse(scored.stdout)).toEqual({ rows: 48, ...metrics });
-    const predicted = await run("predict", "--model", at("model"), "--adapter", out, "--data", at("values.csv"), "--json");
+    const predicted = await run(
+      "predict",
+      "--model",
+      at("model"),
+      "--adapter",
+      out,
+      "--data",
+      at("values.csv"),
+      "--json",
+    );
     const first = JSON.parse(predicted.stdout.split("\n")[0]!) as { label: number; logits: number[] };
     expect(first.logits).toEqual([first.label]);
   });
 
   it("takes over a trained model's order of labels", async () => {
-    writeFileSync(at("few.jsonl"), jsonl([{ text: "good", label: "positive" }, { text: "film", label: "positive" }]));
-    await run("train", "--model", at("merged"), "--data", at("few.jsonl"), "--out", at("again"), "--epochs", "1", "--threads", "1");
-    expect(JSON.parse(readFileSync(join(at("again"), "peftjs.json"), "utf8"))).toMatchObject({ labels: ["negative", "positive"] });
+    writeFileSync(
+      at("few.jsonl"),
+      jsonl([
+        { text: "good", label: "positive" },
+        { text: "film", label: "positive" },
+      ]),
+    );
+    await run(
+      "train",
+      "--model",
+      at("merged"),
+      "--data",
+      at("few.jsonl"),
+      "--out",
+      at("again"),
+      "--epochs",
+      "1",
+      "--threads",
+      "1",
+    );
+    expect(JSON.parse(readFileSync(join(at("again"), "peftjs.json"), "utf8"))).toMatchObject({
+      labels: ["negative", "positive"],
+    });
   });
 });
 
@@ -103,7 +237,16 @@ describe("methods", () => {
 });
 
 describe("bad input", () => {
-  const train = (...args: string[]): string[] => ["train", "--model", at("model"), "--data", at("train.jsonl"), "--out", at("none"), ...args];
+  const train = (...args: string[]): string[] => [
+    "train",
+    "--model",
+    at("model"),
+    "--data",
+    at("train.jsonl"),
+    "--out",
+    at("none"),
+    ...args,
+  ];
   const write = (name: string, rows: readonly object[]): string => {
     writeFileSync(at(name), jsonl(rows));
     return at(name);
@@ -112,8 +255,18 @@ describe("bad input", () => {
   it.each<[string, string, RegExp, () => string[]]>([
     ["a model folder that is not there", "FILE_NOT_FOUND", /nowhere/, () => train("--model", at("nowhere"))],
     ["a data file that is not there", "DATA_NOT_FOUND", /nowhere\.jsonl/, () => train("--data", at("nowhere.jsonl"))],
-    ["a row without text", "DATA_ROW_INVALID", /textless\.jsonl:2: .*no text/, () => train("--data", write("textless.jsonl", [{ text: "a", label: "x" }, { label: "x" }]))],
-    ["a label the training rows do not have", "DATA_ROW_INVALID", /unknown\.jsonl:1: Unknown label "positiv"\. Did you mean "positive"/, () => train("--eval", write("unknown.jsonl", [{ text: "a", label: "positiv" }]))],
+    [
+      "a row without text",
+      "DATA_ROW_INVALID",
+      /textless\.jsonl:2: .*no text/,
+      () => train("--data", write("textless.jsonl", [{ text: "a", label: "x" }, { label: "x" }])),
+    ],
+    [
+      "a label the training rows do not have",
+      "DATA_ROW_INVALID",
+      /unknown\.jsonl:1: Unknown label "positiv"\. Did you mean "positive"/,
+      () => train("--eval", write("unknown.jsonl", [{ text: "a", label: "positiv" }])),
+    ],
     ["an unknown method", "METHOD_UNKNOWN", /Did you mean "lora"/, () => train("--method", "lroa", "--rank", "4")],
     ["an unknown target", "TARGET_NOT_FOUND", /Did you mean "query"/, () => train("--target-modules", "qeury")],
     ["an unknown option", "USAGE", /Did you mean --rank/, () => train("--rnak", "4")],
@@ -121,13 +274,37 @@ describe("bad input", () => {
     ["a setting of the wrong type", "CONFIG_INVALID", /rank/, () => train("--rank", "many")],
     ["a training option out of range", "CONFIG_INVALID", />0\s+→ at epochs/, () => train("--epochs", "-1")],
     ["an option left out", "OPTION_MISSING", /--data/, () => ["train", "--model", at("model"), "--out", at("none")]],
-    ["a number of labels that the model contradicts", "LABEL_COUNT_MISMATCH", /--new-head/, () => train("--model", at("merged"), "--data", write("three.jsonl", ["x", "y", "z"].map((label) => ({ text: "a", label }))))],
-    ["a model without a trained head", "HEAD_MISSING", /--adapter/, () => ["predict", "--model", at("model"), "--data", at("dev.jsonl")]],
+    [
+      "a number of labels that the model contradicts",
+      "LABEL_COUNT_MISMATCH",
+      /--new-head/,
+      () =>
+        train(
+          "--model",
+          at("merged"),
+          "--data",
+          write(
+            "three.jsonl",
+            ["x", "y", "z"].map((label) => ({ text: "a", label })),
+          ),
+        ),
+    ],
+    [
+      "a model without a trained head",
+      "HEAD_MISSING",
+      /--adapter/,
+      () => ["predict", "--model", at("model"), "--data", at("dev.jsonl")],
+    ],
     ["an output folder that is in use", "OUT_EXISTS", /--overwrite/, () => train("--out", at("model"))],
-    ["a configuration file with an unknown key", "CONFIG_INVALID", /"rnak"\. Did you mean "rank"/, () => {
-      writeFileSync(at("typo.yaml"), "rnak: 3\n");
-      return train("--config", at("typo.yaml"));
-    }],
+    [
+      "a configuration file with an unknown key",
+      "CONFIG_INVALID",
+      /"rnak"\. Did you mean "rank"/,
+      () => {
+        writeFileSync(at("typo.yaml"), "rnak: 3\n");
+        return train("--config", at("typo.yaml"));
+      },
+    ],
   ])("%s", async (_, code, message, args) => {
     const before = readdirSync(folder).sort();
     const list = args();

@@ -3,7 +3,20 @@ import { join } from "node:path";
 import { fromConfig, savePretrained } from "@peftjs/models";
 
 const letters = [..."abcdefghijklmnopqrstuvwxyz"];
-const vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ...letters, ...letters.map((letter) => `##${letter}`), "good", "bad", "film", ".", ","];
+const vocabulary = [
+  "[PAD]",
+  "[UNK]",
+  "[CLS]",
+  "[SEP]",
+  "[MASK]",
+  ...letters,
+  ...letters.map((letter) => `##${letter}`),
+  "good",
+  "bad",
+  "film",
+  ".",
+  ",",
+];
 
 /** Writes a masked-language model with random weights that spells its words: a model folder in a tenth of a second. */
 export async function writeTinyModel(folder: string): Promise<void> {

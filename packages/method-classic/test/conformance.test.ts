@@ -1,7 +1,17 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createGenerator, float32, int32, loadAdapter, MethodRegistry, openSafetensors, peft, PeftModel, saveAdapter } from "@peftjs/core";
+import {
+  createGenerator,
+  float32,
+  int32,
+  loadAdapter,
+  MethodRegistry,
+  openSafetensors,
+  peft,
+  PeftModel,
+  saveAdapter,
+} from "@peftjs/core";
 import type { BaseModel, HostTensor, Method, Named } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
@@ -89,7 +99,11 @@ describe.each(methods.map((method) => [method.name, method] as const))("%s", (_,
     const model = await trained(method);
     const moved = changed(base(), model.mergeAndUnload());
     const all = [...base().parameters.keys()];
-    const allowed = { full: all, bitfit: all.filter((name) => name.endsWith(".bias") || isHead(name)), head: all.filter(isHead) }[method.name as "full" | "bitfit" | "head"];
+    const allowed = {
+      full: all,
+      bitfit: all.filter((name) => name.endsWith(".bias") || isHead(name)),
+      head: all.filter(isHead),
+    }[method.name as "full" | "bitfit" | "head"];
     expect(moved.filter((name) => !allowed.includes(name))).toEqual([]);
     // The gradient of a key's bias is zero: softmax ignores what is the same for every key.
     const learns = allowed.filter((name) => !/self\.key\.bias|token_type_embeddings/.test(name));
@@ -114,14 +128,47 @@ describe.each(methods.map((method) => [method.name, method] as const))("%s", (_,
 describe("counts", () => {
   /** RoBERTa-base and BERT-base from shapes alone. */
   const families = [
-    [roberta, { model_type: "roberta", vocab_size: 50265, max_position_embeddings: 514, type_vocab_size: 1, pad_token_id: 1, layer_norm_eps: 1e-5 }, 102_144, 124_647_170],
-    [bert, { model_type: "bert", vocab_size: 30522, max_position_embeddings: 512, type_vocab_size: 2, pad_token_id: 0, layer_norm_eps: 1e-12 }, 102_912, 109_483_778],
+    [
+      roberta,
+      {
+        model_type: "roberta",
+        vocab_size: 50265,
+        max_position_embeddings: 514,
+        type_vocab_size: 1,
+        pad_token_id: 1,
+        layer_norm_eps: 1e-5,
+      },
+      102_144,
+      124_647_170,
+    ],
+    [
+      bert,
+      {
+        model_type: "bert",
+        vocab_size: 30522,
+        max_position_embeddings: 512,
+        type_vocab_size: 2,
+        pad_token_id: 0,
+        layer_norm_eps: 1e-12,
+      },
+      102_912,
+      109_483_778,
+    ],
   ] as const;
 
   it.each(families)("bitfit trains what the literature counts", (family, own, biases, total) => {
-    const parsed = family.parseConfig({ ...own, hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12, intermediate_size: 3072, hidden_act: "gelu" } as never);
+    const parsed = family.parseConfig({
+      ...own,
+      hidden_size: 768,
+      num_hidden_layers: 12,
+      num_attention_heads: 12,
+      intermediate_size: 3072,
+      hidden_act: "gelu",
+    } as never);
     const specs = family.parameters(parsed, { kind: "sequenceClassification", labels: ["a", "b"] });
-    const picked = specs.filter(({ name }) => !isHead(name) && bitfit.trains!({ name, targets: [], config: { modulesToSave: null } }));
+    const picked = specs.filter(
+      ({ name }) => !isHead(name) && bitfit.trains!({ name, targets: [], config: { modulesToSave: null } }),
+    );
     expect(countParameters(picked)).toBe(biases);
     expect(countParameters(specs)).toBe(total);
   });
@@ -138,15 +185,26 @@ describe("counts", () => {
 });
 
 describe("files for the Python library", () => {
-  it.each([[bitfit as unknown as Method, "all"], [head as unknown as Method, "none"]] as const)("$name is a LoRA that changes nothing", async (method, bias) => {
+  it.each([
+    [bitfit as unknown as Method, "all"],
+    [head as unknown as Method, "none"],
+  ] as const)("$name is a LoRA that changes nothing", async (method, bias) => {
     const model = await trained(method);
     const dir = join(folder, `${method.name}-file`);
     await saveAdapter(model, { dir });
     const json = JSON.parse(readFileSync(join(dir, "adapter_config.json"), "utf8")) as Record<string, unknown>;
-    expect(json).toMatchObject({ peft_type: "LORA", r: 1, lora_alpha: 1, bias, target_modules: ["0.attention.self.query"], modules_to_save: ["classifier", "score"] });
+    expect(json).toMatchObject({
+      peft_type: "LORA",
+      r: 1,
+      lora_alpha: 1,
+      bias,
+      target_modules: ["0.attention.self.query"],
+      modules_to_save: ["classifier", "score"],
+    });
     const file = await openSafetensors(join(dir, "adapter_model.safetensors"));
     const query = "base_model.model.roberta.encoder.layer.0.attention.self.query";
-    const isZero = async (name: string): Promise<boolean> => (await file.tensor(`${query}.${name}`)).data.every((value) => value === 0);
+    const isZero = async (name: string): Promise<boolean> =>
+      (await file.tensor(`${query}.${name}`)).data.every((value) => value === 0);
     expect(await isZero("lora_A.weight")).toBe(true);
     expect(await isZero("lora_B.weight")).toBe(true);
     expect(file.names.includes(`${query}.base_layer.bias`)).toBe(bias === "all");
@@ -162,7 +220,8 @@ describe("the carrier's zeros", () => {
     expect([...adapter.buffers.keys()]).toHaveLength(2);
     const expected = await logits(model);
     const generator = createGenerator(1);
-    for (const [key, { shape, data }] of adapter.buffers) adapter.buffers.set(key, float32(generator.normal(data.length), shape));
+    for (const [key, { shape, data }] of adapter.buffers)
+      adapter.buffers.set(key, float32(generator.normal(data.length), shape));
     expect(await logits(model)).toEqual(expected);
   });
 });

@@ -34,15 +34,27 @@ function batchAt(values: Map<string, HostTensor>, index: number): Named<HostTens
   const one = (name: string): HostTensor => {
     const all = values.get(`batch.${name}`)!;
     const size = all.data.length / all.shape[0]!;
-    return { dtype: "int32", shape: all.shape.slice(1), data: Int32Array.from(all.data.subarray(index * size, (index + 1) * size)) };
+    return {
+      dtype: "int32",
+      shape: all.shape.slice(1),
+      data: Int32Array.from(all.data.subarray(index * size, (index + 1) * size)),
+    };
   };
   return { input_ids: one("input_ids"), attention_mask: one("attention_mask"), labels: one("labels") };
 }
 
 /** Name that Python gives a parameter that learns, from ours without the adapter's name. */
 function pythonName(key: string, values: Map<string, HostTensor>): string {
-  const wire = key.replace(/\.(a|b|biasB|embeddingA|embeddingB)$/, (_, short: string) => `.${lora.wire.tensors[short]!}`);
-  const spellings = [wire, key, key.replace(/\.bias$/, ".base_layer.bias"), key.replace(/^classifier\./, "classifier.modules_to_save.")];
+  const wire = key.replace(
+    /\.(a|b|biasB|embeddingA|embeddingB)$/,
+    (_, short: string) => `.${lora.wire.tensors[short]!}`,
+  );
+  const spellings = [
+    wire,
+    key,
+    key.replace(/\.bias$/, ".base_layer.bias"),
+    key.replace(/^classifier\./, "classifier.modules_to_save."),
+  ];
   const found = spellings.map((name) => `gradient.base_model.model.${name}`).find((name) => values.has(name));
   if (found === undefined) throw new Error(`Python trains nothing like ${key}`);
   return found;
@@ -61,7 +73,10 @@ function difference(actual: ArrayLike<number>, expected: ArrayLike<number>): num
   return largest / scale;
 }
 
-async function load(name: Case, stage: "fresh" | "start" | "final"): Promise<{ model: PeftModel; values: Map<string, HostTensor> }> {
+async function load(
+  name: Case,
+  stage: "fresh" | "start" | "final",
+): Promise<{ model: PeftModel; values: Map<string, HostTensor> }> {
   const model = new PeftModel(await fromPretrained(join(fixtures, name, "base")));
   await loadAdapter(model, { dir: join(fixtures, name, stage), methods });
   return { model, values: await readTensors(join(fixtures, name, "values.safetensors")) };
@@ -80,7 +95,10 @@ async function logits(model: PeftModel, engine: Engine, batch: Named<HostTensor>
 async function gradients(model: PeftModel, engine: Engine, batch: Named<HostTensor>): Promise<Named<HostTensor>> {
   const program = engine.compile(({ frozen = {}, trainable = {}, batch = {} }) => {
     const names = Object.keys(trainable);
-    const loss = (...parts: tf.Tensor[]) => model.loss({ frozen, trainable: Object.fromEntries(names.map((name, i) => [name, parts[i]!])) }, batch, { training: true });
+    const loss = (...parts: tf.Tensor[]) =>
+      model.loss({ frozen, trainable: Object.fromEntries(names.map((name, i) => [name, parts[i]!])) }, batch, {
+        training: true,
+      });
     const parts = tf.grads(loss)(Object.values(trainable));
     return { gradients: Object.fromEntries(names.map((name, i) => [name, parts[i]!])) };
   });
@@ -129,19 +147,32 @@ describe.each(["onnx", "eager"] as const)("with the %s engine", (kind) => {
         model,
         engine,
         train: { batchesPerEpoch: STEPS, batchAt: (index) => batchAt(values, index) },
-        config: { epochs: 1, learningRate: 5e-3, schedule: "constant", warmupSteps: 0, weightDecay: 0, maxGradNorm: null, evalEvery: "never" },
+        config: {
+          epochs: 1,
+          learningRate: 5e-3,
+          schedule: "constant",
+          warmupSteps: 0,
+          weightDecay: 0,
+          maxGradNorm: null,
+          evalEvery: "never",
+        },
         loggers: [{ step: ({ loss }) => losses.push(loss) }],
       });
       await trainer.train();
       await trainer.dispose();
-      const reference = (JSON.parse(readFileSync(join(fixtures, name, "losses.json"), "utf8")) as { losses: number[] }).losses;
+      const reference = (JSON.parse(readFileSync(join(fixtures, name, "losses.json"), "utf8")) as { losses: number[] })
+        .losses;
       expect(losses).toHaveLength(STEPS);
       losses.forEach((loss, step) => {
         expect(Math.abs(loss - reference[step]!), `loss of step ${step}`).toBeLessThan(1e-4);
       });
-      expect(difference(await logits(model, engine, batchAt(values, 0)), values.get("logits.final")!.data)).toBeLessThan(1e-3);
+      expect(
+        difference(await logits(model, engine, batchAt(values, 0)), values.get("logits.final")!.data),
+      ).toBeLessThan(1e-3);
       const { model: final } = await load(name, "final");
-      expect(difference(await logits(final, engine, batchAt(values, 0)), values.get("logits.final")!.data)).toBeLessThan(1e-5);
+      expect(
+        difference(await logits(final, engine, batchAt(values, 0)), values.get("logits.final")!.data),
+      ).toBeLessThan(1e-5);
     });
   });
 });
@@ -159,12 +190,16 @@ describe("files", () => {
     const { model } = await load(name, "final");
     const dir = join(folder, name);
     await saveAdapter(model, { dir });
-    const [ours, theirs] = await Promise.all([dir, join(fixtures, name, "final")].map((path) => readTensors(join(path, "adapter_model.safetensors"))));
+    const [ours, theirs] = await Promise.all(
+      [dir, join(fixtures, name, "final")].map((path) => readTensors(join(path, "adapter_model.safetensors"))),
+    );
     // With bias: "all" Python also writes copies of the head's biases under names that no reader needs.
     const needed = [...theirs!.keys()].filter((key) => !/\.(original_module|modules_to_save)\./.test(key));
     expect([...ours!.keys()].sort()).toEqual(needed.sort());
     for (const key of needed) expect(ours!.get(key), key).toEqual(theirs!.get(key));
-    const [own, reference] = [dir, join(fixtures, name, "final")].map((path) => JSON.parse(readFileSync(join(path, "adapter_config.json"), "utf8")) as Record<string, unknown>);
+    const [own, reference] = [dir, join(fixtures, name, "final")].map(
+      (path) => JSON.parse(readFileSync(join(path, "adapter_config.json"), "utf8")) as Record<string, unknown>,
+    );
     for (const json of [own!, reference!]) {
       json["target_modules"] = [...(json["target_modules"] as string[])].sort();
     }
@@ -172,16 +207,26 @@ describe("files", () => {
   });
 
   it.each(cases)("%s: the same seed draws the adapter that torch draws", async (name) => {
-    const json = JSON.parse(readFileSync(join(fixtures, name, "fresh/adapter_config.json"), "utf8")) as Record<string, unknown>;
+    const json = JSON.parse(readFileSync(join(fixtures, name, "fresh/adapter_config.json"), "utf8")) as Record<
+      string,
+      unknown
+    >;
     const fields = Object.entries(lora.wire.config).map(([field, key]) => [field, json[key]] as const);
     const config = LoraConfig.parse(Object.fromEntries(fields.filter(([, value]) => value !== undefined)));
-    const model = await peft(await fromPretrained(join(fixtures, name, "base"))).use(lora, config, { seed: 11 }).apply();
+    const model = await peft(await fromPretrained(join(fixtures, name, "base")))
+      .use(lora, config, { seed: 11 })
+      .apply();
     const { model: reference } = await load(name, "fresh");
     for (const [key, tensor] of model.adapters.get("default")!.params) {
       const expected = reference.adapters.get("default")!.params.get(key)!;
       expect(tensor.shape).toEqual(expected.shape);
-      if (expected.data.some((value) => value !== 0)) expect(difference(tensor.data, expected.data), key).toBeLessThan(1e-6);
-      else expect(tensor.data.every((value) => value === 0), key).toBe(true);
+      if (expected.data.some((value) => value !== 0))
+        expect(difference(tensor.data, expected.data), key).toBeLessThan(1e-6);
+      else
+        expect(
+          tensor.data.every((value) => value === 0),
+          key,
+        ).toBe(true);
     }
   });
 
@@ -189,7 +234,11 @@ describe("files", () => {
     const { model, values } = await load("roberta", "start");
     const engine = await createEngine({ kind: "onnx", threads: 1 });
     const batch = batchAt(values, 0);
-    const { adapter } = await loadAdapter(model, { dir: join(fixtures, "roberta", "final"), methods, adapterName: "second" });
+    const { adapter } = await loadAdapter(model, {
+      dir: join(fixtures, "roberta", "final"),
+      methods,
+      adapterName: "second",
+    });
     // The same update twice, halved: as once.
     for (const [key, tensor] of model.adapters.get("default")!.params) {
       const copy = cloneTensor(tensor);

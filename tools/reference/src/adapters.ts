@@ -15,16 +15,57 @@ import { fromConfig, savePretrained } from "@peftjs/models";
 const folder = process.argv[2];
 if (folder === undefined) throw new Error("Usage: adapters.ts FOLDER");
 
-const shape = { vocab_size: 80, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 48, max_position_embeddings: 40, layer_norm_eps: 1e-12, hidden_act: "gelu", hidden_dropout_prob: 0.1, attention_probs_dropout_prob: 0.1, initializer_range: 0.2 };
+const shape = {
+  vocab_size: 80,
+  hidden_size: 32,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  intermediate_size: 48,
+  max_position_embeddings: 40,
+  layer_norm_eps: 1e-12,
+  hidden_act: "gelu",
+  hidden_dropout_prob: 0.1,
+  attention_probs_dropout_prob: 0.1,
+  initializer_range: 0.2,
+};
 const families: Readonly<Record<string, Record<string, unknown>>> = {
-  bert: { ...shape, model_type: "bert", architectures: ["BertForSequenceClassification"], type_vocab_size: 2, pad_token_id: 0 },
-  roberta: { ...shape, model_type: "roberta", architectures: ["RobertaForSequenceClassification"], type_vocab_size: 1, pad_token_id: 1, bos_token_id: 0, eos_token_id: 2 },
+  bert: {
+    ...shape,
+    model_type: "bert",
+    architectures: ["BertForSequenceClassification"],
+    type_vocab_size: 2,
+    pad_token_id: 0,
+  },
+  roberta: {
+    ...shape,
+    model_type: "roberta",
+    architectures: ["RobertaForSequenceClassification"],
+    type_vocab_size: 1,
+    pad_token_id: 1,
+    bos_token_id: 0,
+    eos_token_id: 2,
+  },
 };
 const settings: Readonly<Record<string, readonly [Method, object]>> = {
   lora: [lora as unknown as Method, { rank: 4, alpha: 8 }],
   "lora-all-linear": [lora as unknown as Method, { rank: 3, targetModules: "all-linear", initLoraWeights: "gaussian" }],
-  "lora-patterns": [lora as unknown as Method, { rank: 4, useRslora: true, loraBias: true, bias: "lora_only", targetModules: ["query", "dense"], excludeModules: ["pooler.dense"], rankPattern: { "layer.0.output.dense": 2 }, alphaPattern: { query: 3 } }],
-  "lora-bias-all": [lora as unknown as Method, { rank: 2, bias: "all", layersToTransform: [1], targetModules: ["query", "key"] }],
+  "lora-patterns": [
+    lora as unknown as Method,
+    {
+      rank: 4,
+      useRslora: true,
+      loraBias: true,
+      bias: "lora_only",
+      targetModules: ["query", "dense"],
+      excludeModules: ["pooler.dense"],
+      rankPattern: { "layer.0.output.dense": 2 },
+      alphaPattern: { query: 3 },
+    },
+  ],
+  "lora-bias-all": [
+    lora as unknown as Method,
+    { rank: 2, bias: "all", layersToTransform: [1], targetModules: ["query", "key"] },
+  ],
   "lora-embedding": [lora as unknown as Method, { rank: 2, targetModules: ["word_embeddings", "value"] }],
   "lora-roles": [lora as unknown as Method, { rank: 2, targetRoles: ["ffnUp", "ffnDown"] }],
   bitfit: [bitfit as unknown as Method, {}],
@@ -39,28 +80,44 @@ for (const [family, config] of Object.entries(families)) {
   }
 }
 
-async function writeCase(dir: string, config: Record<string, unknown>, { method, options }: { readonly method: Method; readonly options: object }): Promise<void> {
+async function writeCase(
+  dir: string,
+  config: Record<string, unknown>,
+  { method, options }: { readonly method: Method; readonly options: object },
+): Promise<void> {
   mkdirSync(dir, { recursive: true });
   const base = fromConfig(config, { labels: ["a", "b", "c"], seed: 1, name: join(dir, "base") });
   for (const [key, tensor] of base.parameters) base.parameters.set(key, moved(tensor));
   await savePretrained(base, join(dir, "base"));
   const model = await peft(base).use(method, options, { seed: 2 }).apply();
-  model.setTrainable(Object.fromEntries(Object.entries(model.trainable()).map(([key, tensor]) => [key, moved(tensor)])));
+  model.setTrainable(
+    Object.fromEntries(Object.entries(model.trainable()).map(([key, tensor]) => [key, moved(tensor)])),
+  );
   await saveAdapter(model, { dir: join(dir, "adapter") });
   const batch = randomBatch(config["pad_token_id"] as number);
   const logits = await run(model, batch);
   const logitsBase = await model.disable(() => run(model, batch));
-  await writeSafetensors(join(dir, "expected.safetensors"), new Map(Object.entries({ ...batch, logits, logits_base: logitsBase }).map(([key, tensor]) => [key, asFloat(tensor)])));
+  await writeSafetensors(
+    join(dir, "expected.safetensors"),
+    new Map(
+      Object.entries({ ...batch, logits, logits_base: logitsBase }).map(([key, tensor]) => [key, asFloat(tensor)]),
+    ),
+  );
 }
 
 function moved(tensor: HostTensor): HostTensor {
   const noise = generator.normal(tensor.data.length, 0, 0.1);
-  return float32(Float32Array.from(tensor.data, (value, i) => value + noise[i]!), tensor.shape);
+  return float32(
+    Float32Array.from(tensor.data, (value, i) => value + noise[i]!),
+    tensor.shape,
+  );
 }
 
 function randomBatch(pad: number): Record<string, HostTensor> {
   const lengths = [9, 12, 5, 7];
-  const ids = lengths.flatMap((length) => Array.from({ length: 12 }, (_, i) => (i < length ? 3 + (generator.next32() % 77) : pad)));
+  const ids = lengths.flatMap((length) =>
+    Array.from({ length: 12 }, (_, i) => (i < length ? 3 + (generator.next32() % 77) : pad)),
+  );
   const mask = lengths.flatMap((length) => Array.from({ length: 12 }, (_, i) => (i < length ? 1 : 0)));
   return { input_ids: int32(ids, [4, 12]), attention_mask: int32(mask, [4, 12]) };
 }

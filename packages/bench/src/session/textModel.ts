@@ -25,9 +25,18 @@ export interface OpenTextModelOptions {
 }
 
 /** Reads a model folder with a head for the labels. Throws `LABEL_COUNT_MISMATCH` when the folder's own head has others. */
-export async function openTextModel({ folder, scheme, maxLength, seed = 0, newHead = false }: OpenTextModelOptions): Promise<TextModel> {
+export async function openTextModel({
+  folder,
+  scheme,
+  maxLength,
+  seed = 0,
+  newHead = false,
+}: OpenTextModelOptions): Promise<TextModel> {
   const tokenizer = await loadTokenizer(folder);
-  const head = scheme.kind === "regression" ? ({ kind: "regression" } as const) : ({ kind: "sequenceClassification", labels: scheme.labels } as const);
+  const head =
+    scheme.kind === "regression"
+      ? ({ kind: "regression" } as const)
+      : ({ kind: "sequenceClassification", labels: scheme.labels } as const);
   const base = await fromPretrained(folder, { head, seed, ignoreMismatchedSizes: newHead });
   return { base, tokenizer, scheme, maxLength: Math.min(maxLength ?? tokenizer.maxLength, tokenizer.maxLength) };
 }
@@ -38,7 +47,11 @@ export function schemeOf({ head }: Pick<BaseModel, "head">): LabelScheme | null 
   return head.kind === "sequenceClassification" ? { kind: "classification", labels: head.labels } : null;
 }
 
-export function trainingPlan(model: TextModel, rows: readonly DataRow[], options: { readonly batchSize: number; readonly seed: number }): BatchPlan {
+export function trainingPlan(
+  model: TextModel,
+  rows: readonly DataRow[],
+  options: { readonly batchSize: number; readonly seed: number },
+): BatchPlan {
   return createBatchPlan(encode(model, rows), { ...planOptions(model, options.batchSize), seed: options.seed });
 }
 

@@ -35,5 +35,7 @@ async function score(flags: EvalFlags): Promise<void> {
   const { rows } = await readDataset(flags.data, { scheme: text.scheme });
   const { metrics } = await evaluate(model, await openEngine(flags), evaluationPlan(text, rows, flags.batchSize));
   const lines = Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
-  process.stdout.write(`${flags.json === true ? JSON.stringify({ rows: rows.length, ...metrics }) : lines.join("\n")}\n`);
+  process.stdout.write(
+    `${flags.json === true ? JSON.stringify({ rows: rows.length, ...metrics }) : lines.join("\n")}\n`,
+  );
 }

@@ -22,7 +22,11 @@ export function mergeCommand(): Command {
     .requiredOption("--adapter <folder>", "adapter written by train, or by the Python library")
     .requiredOption("--out <folder>", "where the model goes")
     .option("--labels <names>", "labels in the order of the logits, where no file says them", listOfNames)
-    .addOption(new Option("--dtype <type>", "type of the weights in the file").choices(["float32", "float16", "bfloat16"]).default("float32"))
+    .addOption(
+      new Option("--dtype <type>", "type of the weights in the file")
+        .choices(["float32", "float16", "bfloat16"])
+        .default("float32"),
+    )
     .option("--overwrite", "replace what --out holds")
     .option("--json", "print one JSON object")
     .action(merge);

@@ -9,7 +9,9 @@ export function methodsCommand(): Command {
     .argument("[name]", "method whose settings are listed")
     .option("--json", "print JSON")
     .action((name: string | undefined, flags: { readonly json?: boolean }) => {
-      process.stdout.write(`${name === undefined ? allMethods(flags.json === true) : oneMethod(name, flags.json === true)}\n`);
+      process.stdout.write(
+        `${name === undefined ? allMethods(flags.json === true) : oneMethod(name, flags.json === true)}\n`,
+      );
     });
 }
 
@@ -21,11 +23,21 @@ function allMethods(asJson: boolean): string {
 }
 
 function oneMethod(name: string, asJson: boolean): string {
-  const rows = fieldFlags(registeredMethods().get(name).config).map(({ flag, description }) => ({ flag: `--${flag}`, description }));
+  const rows = fieldFlags(registeredMethods().get(name).config).map(({ flag, description }) => ({
+    flag: `--${flag}`,
+    description,
+  }));
   return asJson ? JSON.stringify(rows) : columns(rows.map((row) => [row.flag, row.description]));
 }
 
 function columns(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()).join("\n");
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
 }

@@ -33,11 +33,17 @@ export function predictCommand(): Command {
 async function predict(flags: PredictFlags): Promise<void> {
   const { rows } = await readDataset(flags.data, { labels: "ignored" });
   const { text, model } = await openAdapted(flags);
-  const { logits, predictions } = await evaluate(model, await openEngine(flags), evaluationPlan(text, rows, flags.batchSize));
+  const { logits, predictions } = await evaluate(
+    model,
+    await openEngine(flags),
+    evaluationPlan(text, rows, flags.batchSize),
+  );
   const lines = predictions.map((prediction, row) => {
     const label = text.scheme.kind === "regression" ? prediction : text.scheme.labels[prediction];
     const scores = [...(logits[row] ?? [])];
-    return flags.json === true ? JSON.stringify({ label, logits: scores }) : `${label}\t${scores.map((score) => score.toFixed(4)).join("\t")}`;
+    return flags.json === true
+      ? JSON.stringify({ label, logits: scores })
+      : `${label}\t${scores.map((score) => score.toFixed(4)).join("\t")}`;
   });
   process.stdout.write(`${lines.join("\n")}\n`);
 }

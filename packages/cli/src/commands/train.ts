@@ -17,7 +17,9 @@ import type { TrainOptions } from "./trainOptions.ts";
 export function trainCommand(args: readonly string[]): Command {
   const method = chosenMethod(args);
   const command = new Command("train").description("Fine-tune a model on labelled rows and write an adapter.");
-  return declareTrainOptions(command, method).action((flags: Readonly<Record<string, unknown>>) => train(resolveTrainOptions(flags, method)));
+  return declareTrainOptions(command, method).action((flags: Readonly<Record<string, unknown>>) =>
+    train(resolveTrainOptions(flags, method)),
+  );
 }
 
 interface Rows {
@@ -31,7 +33,10 @@ async function train(options: TrainOptions): Promise<void> {
   const { scheme, train: rows, dev } = await readRows(options);
   const seed = options.training.seed ?? 42;
   const text = await openBase(options, scheme, seed);
-  const engine = await openEngine({ engine: options.engine, ...(options.threads === undefined ? {} : { threads: options.threads }) });
+  const engine = await openEngine({
+    engine: options.engine,
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+  });
   const { model, result } = await fineTune({
     text,
     engine,
@@ -43,16 +48,24 @@ async function train(options: TrainOptions): Promise<void> {
     seed,
     training: {
       ...options.training,
-      metricForBest: options.training.metricForBest ?? (dev === undefined ? "loss" : scheme.kind === "regression" ? "pearson" : "accuracy"),
+      metricForBest:
+        options.training.metricForBest ??
+        (dev === undefined ? "loss" : scheme.kind === "regression" ? "pearson" : "accuracy"),
       outputDir: options.checkpoints ?? null,
       resume: options.resume,
     },
     loggers: [consoleLogger()],
   });
-  const metrics = dev === undefined ? {} : (await evaluate(model, engine, evaluationPlan(text, dev, options.batchSize))).metrics;
+  const metrics =
+    dev === undefined ? {} : (await evaluate(model, engine, evaluationPlan(text, dev, options.batchSize))).metrics;
   await writeOut(options.out, async (folder) => {
     await saveAdapter(model, { dir: folder });
-    await writeAdapterInfo(folder, { method: options.method, kind: scheme.kind, labels: [...scheme.labels], maxLength: text.maxLength });
+    await writeAdapterInfo(folder, {
+      method: options.method,
+      kind: scheme.kind,
+      labels: [...scheme.labels],
+      maxLength: text.maxLength,
+    });
   });
   const { trainable, total } = model.trainableReport();
   print(options, { steps: result.steps, loss: result.loss, trainable, total, labels: scheme.labels, metrics });
@@ -60,7 +73,8 @@ async function train(options: TrainOptions): Promise<void> {
 
 /** The labels are those named by the user, else the model's own where they cover the data's, else the data's. */
 async function readRows(options: TrainOptions): Promise<Rows> {
-  const given: LabelScheme | undefined = options.labels === undefined ? undefined : { kind: "classification", labels: options.labels };
+  const given: LabelScheme | undefined =
+    options.labels === undefined ? undefined : { kind: "classification", labels: options.labels };
   const kind = options.kind === undefined ? {} : { kind: options.kind };
   const train = await readDataset(options.data, given === undefined ? kind : { scheme: given });
   const scheme = given ?? (await modelLabels(options.model, train.scheme as LabelScheme));
@@ -71,11 +85,18 @@ async function readRows(options: TrainOptions): Promise<Rows> {
 /** A model that was fine-tuned before has an order of its labels, and its data may lack some of them. */
 async function modelLabels(folder: string, scheme: LabelScheme): Promise<LabelScheme> {
   const head = resolveHead(await readJsonObject(join(folder, "config.json")), {});
-  const covers = head.kind === "sequenceClassification" && scheme.kind === "classification" && scheme.labels.every((label) => head.labels.includes(label));
+  const covers =
+    head.kind === "sequenceClassification" &&
+    scheme.kind === "classification" &&
+    scheme.labels.every((label) => head.labels.includes(label));
   return covers ? { kind: "classification", labels: head.labels } : scheme;
 }
 
-async function openBase({ model, maxLength, newHead }: TrainOptions, scheme: LabelScheme, seed: number): Promise<TextModel> {
+async function openBase(
+  { model, maxLength, newHead }: TrainOptions,
+  scheme: LabelScheme,
+  seed: number,
+): Promise<TextModel> {
   try {
     return await openTextModel({ folder: model, scheme, maxLength, seed, newHead });
   } catch (error) {
@@ -96,10 +117,14 @@ interface Summary {
 function print({ json, out, method }: TrainOptions, summary: Summary): void {
   const { steps, loss, trainable, total, labels, metrics } = summary;
   if (json) {
-    process.stdout.write(`${JSON.stringify({ out, method, steps, loss, trainableParameters: trainable, totalParameters: total, labels, metrics })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ out, method, steps, loss, trainableParameters: trainable, totalParameters: total, labels, metrics })}\n`,
+    );
     return;
   }
   const scores = Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
   const share = ((100 * trainable) / total).toFixed(2);
-  process.stdout.write(`Adapter written to ${out}: ${steps} steps, ${trainable.toLocaleString("en-US")} trainable parameters (${share} %)${scores.length > 0 ? `, ${scores.join(", ")}` : ""}\n`);
+  process.stdout.write(
+    `Adapter written to ${out}: ${steps} steps, ${trainable.toLocaleString("en-US")} trainable parameters (${share} %)${scores.length > 0 ? `, ${scores.join(", ")}` : ""}\n`,
+  );
 }

@@ -3,7 +3,8 @@ import { parseConfig, PeftError } from "@peftjs/core";
 import type { Method } from "@peftjs/core";
 import { parseTrainingConfig, TrainingConfig } from "@peftjs/train";
 import type { TrainingConfigInput } from "@peftjs/train";
-import { Command, Option } from "commander";
+import type { Command} from "commander";
+import { Option } from "commander";
 import { z } from "zod";
 import { checkKeys, readConfigFile } from "../options/configFile.ts";
 import { fieldFlags, readValue } from "../options/fields.ts";
@@ -17,11 +18,25 @@ const OwnOptions = z.strictObject({
   eval: z.string().optional().describe("Rows to choose the best epoch by."),
   method: z.string().default("lora").describe("Method; see `peftjs methods`."),
   out: z.string().describe("Folder of the adapter."),
-  kind: z.enum(["classification", "regression"]).optional().describe("What the labels mean. Default: regression when one is a number that is not whole."),
-  labels: z.array(z.string()).min(1).optional().describe("Labels in the order of the logits. Default: those of the data, sorted."),
+  kind: z
+    .enum(["classification", "regression"])
+    .optional()
+    .describe("What the labels mean. Default: regression when one is a number that is not whole."),
+  labels: z
+    .array(z.string())
+    .min(1)
+    .optional()
+    .describe("Labels in the order of the logits. Default: those of the data, sorted."),
   batchSize: z.int().positive().default(16).describe("Rows of a batch."),
-  maxLength: z.int().positive().optional().describe("Longer texts are cut to this many tokens. Default: the model's limit."),
-  newHead: z.boolean().default(false).describe("Start with a fresh head where the model's own has another number of labels."),
+  maxLength: z
+    .int()
+    .positive()
+    .optional()
+    .describe("Longer texts are cut to this many tokens. Default: the model's limit."),
+  newHead: z
+    .boolean()
+    .default(false)
+    .describe("Start with a fresh head where the model's own has another number of labels."),
   checkpoints: z.string().optional().describe("Folder for checkpoints, to go on from with --resume."),
   resume: z.boolean().default(false).describe("Go on from the newest checkpoint."),
   engine: z.enum(["onnx", "eager"]).default("onnx").describe("How programs run."),
@@ -54,7 +69,9 @@ export function declareTrainOptions(command: Command, method: Method): Command {
   ] as const;
   for (const [heading, flags] of groups) {
     for (const flag of flags) {
-      const option = flag.isBoolean ? new Option(`--${flag.flag}`, flag.description) : new Option(`--${flag.flag} <value>`, flag.description);
+      const option = flag.isBoolean
+        ? new Option(`--${flag.flag}`, flag.description)
+        : new Option(`--${flag.flag} <value>`, flag.description);
       command.addOption(option.helpGroup(heading));
       if (flag.isBoolean) command.addOption(new Option(`--no-${flag.flag}`).hideHelp());
     }
@@ -72,7 +89,8 @@ function methodFlags(method: Method): FieldFlag[] {
 export function chosenMethod(args: readonly string[]): Method {
   const file = argument(args, "config");
   const fromFile = file === undefined ? undefined : readConfigFile(file)["method"];
-  const name = argument(args, "method") ?? (typeof fromFile === "string" ? fromFile : OwnOptions.shape.method.parse(undefined));
+  const name =
+    argument(args, "method") ?? (typeof fromFile === "string" ? fromFile : OwnOptions.shape.method.parse(undefined));
   return registeredMethods().get(name);
 }
 
@@ -87,7 +105,12 @@ export function resolveTrainOptions(flags: Readonly<Record<string, unknown>>, me
   const { config: file, ...given } = flags;
   const all = [...fieldFlags(OwnOptions), ...trainingFlags(), ...methodFlags(method)];
   const fromFile = typeof file === "string" ? readConfigFile(file) : {};
-  if (typeof file === "string") checkKeys(file, Object.keys(fromFile), all.map(({ field }) => field));
+  if (typeof file === "string")
+    checkKeys(
+      file,
+      Object.keys(fromFile),
+      all.map(({ field }) => field),
+    );
   const merged = { ...fromFile, ...given };
   const values: Record<string, unknown> = {};
   for (const flag of all) {
@@ -107,9 +130,14 @@ export function resolveTrainOptions(flags: Readonly<Record<string, unknown>>, me
 function parseOwn(values: Record<string, unknown>): OwnOptions {
   const parsed = OwnOptions.safeParse(values);
   if (parsed.success) return parsed.data;
-  throw new PeftError("CONFIG_INVALID", `The options are not valid:\n${z.prettifyError(parsed.error)}\nSee \`peftjs train --help\`.`);
+  throw new PeftError(
+    "CONFIG_INVALID",
+    `The options are not valid:\n${z.prettifyError(parsed.error)}\nSee \`peftjs train --help\`.`,
+  );
 }
 
 function pick(values: Readonly<Record<string, unknown>>, flags: readonly FieldFlag[]): Record<string, unknown> {
-  return Object.fromEntries(flags.filter(({ field }) => values[field] !== undefined).map(({ field }) => [field, values[field]]));
+  return Object.fromEntries(
+    flags.filter(({ field }) => values[field] !== undefined).map(({ field }) => [field, values[field]]),
+  );
 }

@@ -26,11 +26,17 @@ export function positiveInteger(text: string): number {
 }
 
 export function listOfNames(text: string): string[] {
-  return text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+  return text
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
 }
 
 /** Throws `OPTION_MISSING` for an option that neither the command line nor the configuration file gives. */
 export function required<T>(value: T | undefined, flag: string, example: string): T {
   if (value !== undefined) return value;
-  throw new PeftError("OPTION_MISSING", `${flag} is missing. Example: ${flag} ${example}. It may also stand in the file given to --config.`);
+  throw new PeftError(
+    "OPTION_MISSING",
+    `${flag} is missing. Example: ${flag} ${example}. It may also stand in the file given to --config.`,
+  );
 }

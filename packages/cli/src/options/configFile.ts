@@ -12,16 +12,27 @@ export function readConfigFile(path: string): Record<string, unknown> {
   try {
     text = readFileSync(path, "utf8");
   } catch (cause) {
-    throw new PeftError("CONFIG_NOT_FOUND", `Cannot read the configuration file "${path}". Check the path given to --config.`, { cause });
+    throw new PeftError(
+      "CONFIG_NOT_FOUND",
+      `Cannot read the configuration file "${path}". Check the path given to --config.`,
+      { cause },
+    );
   }
   let value: unknown;
   try {
     value = parse(text);
   } catch (cause) {
-    throw new PeftError("CONFIG_INVALID", `"${path}" is neither YAML nor JSON: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `"${path}" is neither YAML nor JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new PeftError("CONFIG_INVALID", `"${path}" must hold names and values (for example "rank: 8"), got ${Array.isArray(value) ? "a list" : typeof value}.`);
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `"${path}" must hold names and values (for example "rank: 8"), got ${Array.isArray(value) ? "a list" : typeof value}.`,
+    );
   }
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [camel(key), entry]));
 }
@@ -30,5 +41,8 @@ export function readConfigFile(path: string): Record<string, unknown> {
 export function checkKeys(path: string, keys: readonly string[], known: readonly string[]): void {
   const unknown = keys.find((key) => !known.includes(key));
   if (unknown === undefined) return;
-  throw new PeftError("CONFIG_INVALID", `"${path}" has an unknown key "${unknown}".${didYouMean(unknown, known)} Known: ${known.join(", ")}.`);
+  throw new PeftError(
+    "CONFIG_INVALID",
+    `"${path}" has an unknown key "${unknown}".${didYouMean(unknown, known)} Known: ${known.join(", ")}.`,
+  );
 }

@@ -3,8 +3,15 @@ import { z } from "zod";
 import { fieldFlags, readValue } from "./fields.ts";
 
 const schema = z.strictObject({
-  targets: z.union([z.array(z.string()), z.string()]).nullable().default(null).describe("Where."),
-  blocks: z.union([z.array(z.int()), z.int()]).nullable().default(null),
+  targets: z
+    .union([z.array(z.string()), z.string()])
+    .nullable()
+    .default(null)
+    .describe("Where."),
+  blocks: z
+    .union([z.array(z.int()), z.int()])
+    .nullable()
+    .default(null),
   ranks: z.record(z.string(), z.int()).default({}),
   init: z.union([z.boolean(), z.enum(["gaussian"])]).default(true),
   scaleAll: z.boolean().default(false).describe("Everything."),
@@ -14,7 +21,11 @@ const flags = new Map(fieldFlags(schema).map((flag) => [flag.field, flag]));
 
 describe("fieldFlags", () => {
   it("takes names, descriptions and defaults from the schema", () => {
-    expect(flags.get("scaleAll")).toMatchObject({ flag: "scale-all", description: "Everything. (default: false)", isBoolean: true });
+    expect(flags.get("scaleAll")).toMatchObject({
+      flag: "scale-all",
+      description: "Everything. (default: false)",
+      isBoolean: true,
+    });
     expect(flags.get("targets")).toMatchObject({ flag: "targets", description: "Where.", isBoolean: false });
   });
 });

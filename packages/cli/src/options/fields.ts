@@ -18,7 +18,8 @@ export function fieldFlags(schema: z.ZodType): FieldFlag[] {
   return Object.entries(schema.shape as Record<string, z.ZodType>).map(([field, own]) => {
     const property = properties[field];
     const json = typeof property === "object" ? property : {};
-    const byDefault = json.default === undefined || json.default === null ? "" : ` (default: ${JSON.stringify(json.default)})`;
+    const byDefault =
+      json.default === undefined || json.default === null ? "" : ` (default: ${JSON.stringify(json.default)})`;
     return {
       field,
       flag: kebab(field),
@@ -41,7 +42,8 @@ export function readValue({ schema }: FieldFlag, text: string): unknown {
 }
 
 function candidates(text: string): unknown[] {
-  const names = /^[\w.,-]+$/.test(text) && text !== "all-linear" ? text.split(",").filter((part) => part !== "") : undefined;
+  const names =
+    /^[\w.,-]+$/.test(text) && text !== "all-linear" ? text.split(",").filter((part) => part !== "") : undefined;
   const values = [jsonValue(text), pairsOf(text), names === undefined ? undefined : numbersOf(names), names, text];
   return values.filter((value) => value !== undefined);
 }

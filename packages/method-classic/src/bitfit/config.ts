@@ -8,4 +8,7 @@ export const BitFitConfig = z.strictObject({ modulesToSave: targetFields.modules
 export type BitFitConfig = z.infer<typeof BitFitConfig>;
 
 /** Written as a LoRA of rank 1 that changes nothing, with `bias: "all"`: the Python library loads and merges it. */
-export const bitfitWire: Wire<BitFitConfig> = { ...identityLoraWire("all"), config: { modulesToSave: "modules_to_save" } };
+export const bitfitWire: Wire<BitFitConfig> = {
+  ...identityLoraWire("all"),
+  config: { modulesToSave: "modules_to_save" },
+};

@@ -3,7 +3,12 @@ import { z } from "zod";
 
 /** Settings of full fine-tuning: none. */
 export const FullConfig = z.strictObject({
-  modulesToSave: z.array(z.string()).max(0).readonly().default([]).describe("Always empty: every module is trained, the head with the rest."),
+  modulesToSave: z
+    .array(z.string())
+    .max(0)
+    .readonly()
+    .default([])
+    .describe("Always empty: every module is trained, the head with the rest."),
 });
 export type FullConfig = z.infer<typeof FullConfig>;
 

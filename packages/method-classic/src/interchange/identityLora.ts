@@ -20,7 +20,9 @@ export function identityLoraBuffers(site: LayerSite): Named<HostTensor> {
 }
 
 /** The wire description of the carrier. Files of this type are read back as what they say they are: LoRA. */
-export function identityLoraWire(bias: "none" | "all"): Pick<Wire<object>, "peftType" | "tensors" | "constants" | "accepts"> {
+export function identityLoraWire(
+  bias: "none" | "all",
+): Pick<Wire<object>, "peftType" | "tensors" | "constants" | "accepts"> {
   return {
     peftType: "LORA",
     tensors: { a: "lora_A.weight", b: "lora_B.weight" },

@@ -36,10 +36,29 @@ describe("matchPattern", () => {
 
 describe("LoraConfig", () => {
   it("has the Python library's defaults", () => {
-    expect(LoraConfig.parse({})).toMatchObject({ rank: 8, alpha: 8, dropout: 0, bias: "none", useRslora: false, initLoraWeights: true, rankPattern: {}, alphaPattern: {}, fanInFanOut: false, loraBias: false });
+    expect(LoraConfig.parse({})).toMatchObject({
+      rank: 8,
+      alpha: 8,
+      dropout: 0,
+      bias: "none",
+      useRslora: false,
+      initLoraWeights: true,
+      rankPattern: {},
+      alphaPattern: {},
+      fanInFanOut: false,
+      loraBias: false,
+    });
   });
 
-  it.each([{ rank: 0 }, { rank: -1 }, { rank: 1.5 }, { dropout: 1 }, { bias: "some" }, { initLoraWeights: "lucky" }, { ranks: 4 }])("refuses %j", (input) => {
+  it.each([
+    { rank: 0 },
+    { rank: -1 },
+    { rank: 1.5 },
+    { dropout: 1 },
+    { bias: "some" },
+    { initLoraWeights: "lucky" },
+    { ranks: 4 },
+  ])("refuses %j", (input) => {
     expect(LoraConfig.safeParse(input).success).toBe(false);
   });
 });

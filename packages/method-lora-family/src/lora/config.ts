@@ -18,10 +18,19 @@ export const LoraConfig = z.strictObject({
   initLoraWeights: z
     .union([z.boolean(), z.enum(["gaussian", "orthogonal"])])
     .default(true)
-    .describe('Start values. true: A uniform, B zero. "gaussian": A normal(0, 1/r). "orthogonal": B·A = 0, both non-zero. false: both uniform.'),
-  rankPattern: patternOf(z.int().positive()).default({}).describe("Rank of single layers: path suffix or regular expression → rank."),
-  alphaPattern: patternOf(z.number()).default({}).describe("Alpha of single layers: path suffix or regular expression → alpha."),
-  fanInFanOut: z.boolean().default(false).describe("Written for the Python library. The layout itself is read off the layer."),
+    .describe(
+      'Start values. true: A uniform, B zero. "gaussian": A normal(0, 1/r). "orthogonal": B·A = 0, both non-zero. false: both uniform.',
+    ),
+  rankPattern: patternOf(z.int().positive())
+    .default({})
+    .describe("Rank of single layers: path suffix or regular expression → rank."),
+  alphaPattern: patternOf(z.number())
+    .default({})
+    .describe("Alpha of single layers: path suffix or regular expression → alpha."),
+  fanInFanOut: z
+    .boolean()
+    .default(false)
+    .describe("Written for the Python library. The layout itself is read off the layer."),
   loraBias: z.boolean().default(false).describe("Adds a trained bias to B, starting at zero."),
 });
 export type LoraConfig = z.infer<typeof LoraConfig>;
@@ -52,7 +61,13 @@ export const loraWire: Wire<LoraConfig> = {
     embeddingA: "lora_embedding_A",
     embeddingB: "lora_embedding_B",
   },
-  constants: { use_dora: false, layers_pattern: null, loftq_config: {}, megatron_config: null, megatron_core: "megatron.core" },
+  constants: {
+    use_dora: false,
+    layers_pattern: null,
+    loftq_config: {},
+    megatron_config: null,
+    megatron_core: "megatron.core",
+  },
   accepts: (json) => json["use_dora"] !== true && json["use_qalora"] !== true,
 };
 

@@ -4,12 +4,29 @@ import { describe, expect, it } from "vitest";
 import { LoraConfig } from "./config.ts";
 import { initLora } from "./init.ts";
 
-const linear: LayerSite = { path: "block.query", kind: "linear", role: "query", block: 0, inFeatures: 64, outFeatures: 48, layout: "out_in", weight: "block.query.weight", bias: null };
+const linear: LayerSite = {
+  path: "block.query",
+  kind: "linear",
+  role: "query",
+  block: 0,
+  inFeatures: 64,
+  outFeatures: 48,
+  layout: "out_in",
+  weight: "block.query.weight",
+  bias: null,
+};
 const table: LayerSite = { ...linear, path: "words", kind: "embedding", role: "embedding", layout: "in_out" };
 
 function init(site: LayerSite, settings: Partial<LoraConfig>) {
   const config = LoraConfig.parse(settings);
-  return initLora({ site, config, generator: createGenerator(1), weight: zeros(weightShape(site)), bias: null, calibration: undefined });
+  return initLora({
+    site,
+    config,
+    generator: createGenerator(1),
+    weight: zeros(weightShape(site)),
+    bias: null,
+    calibration: undefined,
+  });
 }
 
 function deviation(values: ArrayLike<number>): number {
@@ -48,7 +65,9 @@ describe("initLora", () => {
         expect(Math.abs(sum)).toBeLessThan(1e-7);
       }
     }
-    expect(() => init(linear, { rank: 5, initLoraWeights: "orthogonal" })).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+    expect(() => init(linear, { rank: 5, initLoraWeights: "orthogonal" })).toThrow(
+      expect.objectContaining({ code: "CONFIG_INVALID" }),
+    );
   });
 
   it("an embedding starts with A zero and B normal(0, 1)", () => {

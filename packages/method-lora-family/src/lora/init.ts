@@ -13,31 +13,55 @@ export function initLora({ site, config, generator }: InitContext<LoraConfig>): 
   const constructed = {
     a: kaimingUniform([rank, site.inFeatures], generator),
     b: kaimingUniform([site.outFeatures, rank], generator),
-    ...(config.loraBias ? { biasB: float32(generator.uniform(site.outFeatures, -1 / Math.sqrt(rank), 1 / Math.sqrt(rank)), [site.outFeatures]) } : {}),
+    ...(config.loraBias
+      ? {
+          biasB: float32(generator.uniform(site.outFeatures, -1 / Math.sqrt(rank), 1 / Math.sqrt(rank)), [
+            site.outFeatures,
+          ]),
+        }
+      : {}),
   };
   switch (config.initLoraWeights) {
     case false:
       return constructed;
     case "orthogonal":
-      return { ...constructed, ...initOrthogonal({ rank, inFeatures: site.inFeatures, outFeatures: site.outFeatures, generator }) };
+      return {
+        ...constructed,
+        ...initOrthogonal({ rank, inFeatures: site.inFeatures, outFeatures: site.outFeatures, generator }),
+      };
     case "gaussian":
-      return { ...zeroed(constructed), a: float32(generator.normal(rank * site.inFeatures, 0, 1 / rank), [rank, site.inFeatures]) };
+      return {
+        ...zeroed(constructed),
+        a: float32(generator.normal(rank * site.inFeatures, 0, 1 / rank), [rank, site.inFeatures]),
+      };
     case true:
       return { ...zeroed(constructed), a: kaimingUniform([rank, site.inFeatures], generator) };
   }
 }
 
 /** A [r, vocabulary] zero, B [dim, r] normal(0, 1): the zero one is the table, so that a step touches the rows it saw. */
-function initEmbedding(path: string, vocabulary: number, dim: number, config: LoraConfig, generator: Generator): Named<HostTensor> {
+function initEmbedding(
+  path: string,
+  vocabulary: number,
+  dim: number,
+  config: LoraConfig,
+  generator: Generator,
+): Named<HostTensor> {
   if (config.loraBias) {
-    throw new PeftError("CONFIG_INVALID", `loraBias: true cannot be used with the embedding "${path}". Leave it out of targetModules, or set loraBias: false.`);
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `loraBias: true cannot be used with the embedding "${path}". Leave it out of targetModules, or set loraBias: false.`,
+    );
   }
   const { rank } = config;
   const normal = (shape: readonly [number, number]) => float32(generator.normal(shape[0] * shape[1]), shape);
   const constructed = { embeddingA: normal([rank, vocabulary]), embeddingB: normal([dim, rank]) };
   if (config.initLoraWeights === false) return constructed;
   if (config.initLoraWeights === "orthogonal") {
-    throw new PeftError("CONFIG_INVALID", `initLoraWeights: "orthogonal" cannot be used with the embedding "${path}". Use true.`);
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `initLoraWeights: "orthogonal" cannot be used with the embedding "${path}". Use true.`,
+    );
   }
   return { embeddingA: zeros([rank, vocabulary]), embeddingB: normal([dim, rank]) };
 }
@@ -53,9 +77,15 @@ interface OrthogonalShape {
  * Q orthonormal [r, r]; A = (N·Q_odd)ᵀ/10 and B = Nᵀ·Q_even/10 with N standard normal and Q_odd, Q_even every other row of
  * Q: the rows are orthogonal to each other, so B·A = 0 although neither is zero.
  */
-function initOrthogonal({ rank, inFeatures, outFeatures, generator }: OrthogonalShape): { a: HostTensor; b: HostTensor } {
+function initOrthogonal({ rank, inFeatures, outFeatures, generator }: OrthogonalShape): {
+  a: HostTensor;
+  b: HostTensor;
+} {
   if (rank % 2 !== 0) {
-    throw new PeftError("CONFIG_INVALID", `initLoraWeights: "orthogonal" needs an even rank, got ${rank}. Use ${rank + 1} or ${rank - 1}.`);
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `initLoraWeights: "orthogonal" needs an even rank, got ${rank}. Use ${rank + 1} or ${rank - 1}.`,
+    );
   }
   const half = rank / 2;
   const q = orthonormalColumns(generator.normal(rank * rank), rank);

@@ -49,9 +49,18 @@ function delta(context: DeltaContext<LoraConfig>): { weight: tf.Tensor2D; bias?:
   return { weight, bias: tf.mul(tensors.bias, tensors.scale) };
 }
 
-function tensorsOf({ site, params, config }: SiteContext<LoraConfig> & { readonly params: Readonly<Record<string, tf.Tensor>> }): LoraTensors {
+function tensorsOf({
+  site,
+  params,
+  config,
+}: SiteContext<LoraConfig> & { readonly params: Readonly<Record<string, tf.Tensor>> }): LoraTensors {
   const [a, b] = site.kind === "embedding" ? [params["embeddingA"], params["embeddingB"]] : [params["a"], params["b"]];
-  return { a: a as tf.Tensor2D, b: b as tf.Tensor2D, bias: params["biasB"] as tf.Tensor1D | undefined, scale: loraScale(config) };
+  return {
+    a: a as tf.Tensor2D,
+    b: b as tf.Tensor2D,
+    bias: params["biasB"] as tf.Tensor1D | undefined,
+    scale: loraScale(config),
+  };
 }
 
 function trainsBias(bias: LoraConfig["bias"], name: string, targets: readonly LayerSite[]): boolean {

@@ -24,7 +24,12 @@ function reflector(r: Float64Array, n: number, k: number): Float64Array | null {
   return v.map((value) => value / length);
 }
 
-function reflect(values: Float64Array, n: number, v: Float64Array, { start, stride }: { start: number; stride: number }): void {
+function reflect(
+  values: Float64Array,
+  n: number,
+  v: Float64Array,
+  { start, stride }: { start: number; stride: number },
+): void {
   let product = 0;
   for (let i = 0; i < n; i++) product += values[start + i * stride]! * v[i]!;
   for (let i = 0; i < n; i++) values[start + i * stride]! -= 2 * product * v[i]!;
