@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PeftError } from "@peftjs/core";
 import { markdownReport } from "./report.ts";
+import type { References } from "./report.ts";
 import { runKey, StoredRun } from "./results.ts";
 import type { RunResult, RunSpec } from "./results.ts";
 import { spawnRun } from "./spawn.ts";
@@ -16,6 +17,8 @@ export interface BenchOptions extends SpawnOptions {
   readonly fresh?: boolean;
   /** Written at the head of the report. */
   readonly title: string;
+  /** Shown below the methods. */
+  readonly references?: References;
   readonly onRun?: (progress: BenchProgress) => void;
 }
 
@@ -49,7 +52,10 @@ export async function runBench(options: BenchOptions): Promise<readonly RunResul
     results.push(result);
     options.onRun?.({ ...progress, result, kept: kept !== null });
     writeWhole(join(out, "results.json"), json(results));
-    writeWhole(join(out, "report.md"), markdownReport({ title: options.title, runs, results }));
+    writeWhole(
+      join(out, "report.md"),
+      markdownReport({ title: options.title, runs, results, references: options.references }),
+    );
   }
   return results;
 }
