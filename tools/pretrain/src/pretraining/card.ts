@@ -67,6 +67,8 @@ Documents, synsets and headwords of the development and test rows of all embedde
 ${command}
 \`\`\`
 
+The weights here come from an earlier revision of the recipe: same data, schedule and stages, other random numbers.
+
 ## WordNet licence
 
 \`\`\`text
