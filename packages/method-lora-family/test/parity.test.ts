@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,7 +6,7 @@ import { cloneTensor, loadAdapter, MethodRegistry, openSafetensors, peft, PeftMo
 import type { HostTensor, Named } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
-import { fromPretrained } from "@peftjs/models";
+import { fromConfig, fromPretrained } from "@peftjs/models";
 import { Trainer } from "@peftjs/train";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -249,5 +249,39 @@ describe("files", () => {
     for (const [key, override] of model.adapters.get("default")!.overrides) adapter.overrides.set(key, override);
     model.setActive(["default", "second"]);
     expect(difference(await logits(model, engine, batch), values.get("logits.start")!.data)).toBeLessThan(1e-5);
+  });
+});
+
+/** A real adapter of a BERT-base classifier, beside the checkout where it is there. */
+const published = fileURLToPath(new URL("../../../../shared/data/adapters/bert-base-lora", import.meta.url));
+
+describe.skipIf(!existsSync(published))("an adapter published by somebody else", () => {
+  it("loads, and saved again holds the same tensors and settings", async () => {
+    const base = fromConfig(
+      {
+        ...{ model_type: "bert", vocab_size: 40, hidden_size: 768, num_hidden_layers: 12, num_attention_heads: 12 },
+        ...{ intermediate_size: 16, max_position_embeddings: 16, type_vocab_size: 2, pad_token_id: 0 },
+      },
+      { numLabels: 2 },
+    );
+    const model = new PeftModel(base);
+    const report = await loadAdapter(model, { dir: published, methods });
+    expect([...report.missing, ...report.unexpected]).toEqual([]);
+    expect(model.trainableReport().trainable).toBe(296_450);
+    expect(report.adapter.config).toMatchObject({ rank: 8, alpha: 32, targetModules: ["query", "value"] });
+    const dir = mkdtempSync(join(tmpdir(), "peftjs-lora-"));
+    try {
+      await saveAdapter(model, { dir });
+      const [ours, theirs] = await Promise.all(
+        [dir, published].map((path) => readTensors(join(path, "adapter_model.safetensors"))),
+      );
+      expect(new Map([...ours!].sort())).toEqual(new Map([...theirs!].sort()));
+      const [own, reference] = [dir, published].map(
+        (path) => JSON.parse(readFileSync(join(path, "adapter_config.json"), "utf8")) as object,
+      );
+      expect(own).toEqual(reference);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
   });
 });

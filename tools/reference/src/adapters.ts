@@ -1,7 +1,17 @@
-import { mkdirSync } from "node:fs";
+import { cpSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { createGenerator, float32, int32, peft, saveAdapter, writeSafetensors } from "@peftjs/core";
-import type { Method, Named, HostTensor, PeftModel } from "@peftjs/core";
+import {
+  createGenerator,
+  float32,
+  int32,
+  loadAdapter,
+  MethodRegistry,
+  peft,
+  PeftModel,
+  saveAdapter,
+  writeSafetensors,
+} from "@peftjs/core";
+import type { Method, Named, HostTensor } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { bitfit, head } from "@peftjs/method-classic";
 import { lora } from "@peftjs/method-lora-family";
@@ -10,10 +20,12 @@ import { fromConfig, savePretrained } from "@peftjs/models";
 /**
  * Writes adapters with random values for tools/reference/adapters.py, which loads them with the Python library.
  *
- *   npx tsx --conditions=@peftjs/source tools/reference/src/adapters.ts FOLDER
+ *   npx tsx --conditions=@peftjs/source tools/reference/src/adapters.ts FOLDER [ADAPTER]
+ *
+ * ADAPTER: a folder that the Python library wrote for a BERT-base classifier; it is used as it is, on random weights.
  */
-const folder = process.argv[2];
-if (folder === undefined) throw new Error("Usage: adapters.ts FOLDER");
+const [folder, given] = process.argv.slice(2);
+if (folder === undefined) throw new Error("Usage: adapters.ts FOLDER [ADAPTER]");
 
 const shape = {
   vocab_size: 80,
@@ -80,6 +92,40 @@ for (const [family, config] of Object.entries(families)) {
   }
 }
 
+if (given !== undefined) await writeGiven(join(folder, "given"), given);
+
+/** The given adapter on a BERT-base with random weights and a small vocabulary, which takes no part in the adapter. */
+async function writeGiven(dir: string, adapter: string): Promise<void> {
+  const config = {
+    ...families["bert"],
+    ...{
+      hidden_size: 768,
+      num_hidden_layers: 12,
+      num_attention_heads: 12,
+      intermediate_size: 3072,
+      initializer_range: 0.04,
+    },
+  };
+  const base = fromConfig(config, { numLabels: 2, seed: 1, name: join(dir, "base") });
+  await savePretrained(base, join(dir, "base"));
+  cpSync(adapter, join(dir, "adapter"), { recursive: true });
+  const model = new PeftModel(base);
+  const report = await loadAdapter(model, { dir: adapter, methods: new MethodRegistry().use(lora) });
+  if (report.missing.length + report.unexpected.length > 0) throw new Error(JSON.stringify(report));
+  await writeExpected(dir, model, 0);
+}
+
+async function writeExpected(dir: string, model: PeftModel, pad: number): Promise<void> {
+  const batch = randomBatch(pad);
+  const logits = await run(model, batch);
+  const logitsBase = await model.disable(() => run(model, batch));
+  const tensors = Object.entries({ ...batch, logits, logits_base: logitsBase });
+  await writeSafetensors(
+    join(dir, "expected.safetensors"),
+    new Map(tensors.map(([key, tensor]) => [key, asFloat(tensor)])),
+  );
+}
+
 async function writeCase(
   dir: string,
   config: Record<string, unknown>,
@@ -94,15 +140,7 @@ async function writeCase(
     Object.fromEntries(Object.entries(model.trainable()).map(([key, tensor]) => [key, moved(tensor)])),
   );
   await saveAdapter(model, { dir: join(dir, "adapter") });
-  const batch = randomBatch(config["pad_token_id"] as number);
-  const logits = await run(model, batch);
-  const logitsBase = await model.disable(() => run(model, batch));
-  await writeSafetensors(
-    join(dir, "expected.safetensors"),
-    new Map(
-      Object.entries({ ...batch, logits, logits_base: logitsBase }).map(([key, tensor]) => [key, asFloat(tensor)]),
-    ),
-  );
+  await writeExpected(dir, model, config["pad_token_id"] as number);
 }
 
 function moved(tensor: HostTensor): HostTensor {
