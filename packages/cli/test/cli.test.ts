@@ -290,6 +290,12 @@ describe("bad input", () => {
         ),
     ],
     [
+      "rows of one label",
+      "LABELS_TOO_FEW",
+      /--labels/,
+      () => train("--data", write("one.jsonl", [{ text: "a", label: "x" }])),
+    ],
+    [
       "a model without a trained head",
       "HEAD_MISSING",
       /--adapter/,

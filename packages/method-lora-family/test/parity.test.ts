@@ -230,6 +230,38 @@ describe("files", () => {
     }
   });
 
+  it("dropout acts on the input of A alone", async () => {
+    const engine = await createEngine({ kind: "onnx", threads: 1 });
+    const run = async (stage: "fresh" | "start", training: boolean): Promise<ArrayLike<number>> => {
+      const { model, values } = await load("roberta", stage);
+      const { config } = model.adapters.get("default")!;
+      const dropping = await peft(model.base)
+        .use(lora, { ...(config as LoraConfig), dropout: 0.5 })
+        .apply();
+      dropping.setTrainable(model.trainable());
+      const program = engine.compile(({ frozen = {}, trainable = {}, batch = {}, scalars = {} }) => ({
+        results: {
+          logits: dropping.forward({ frozen, trainable }, batch, { training, key: scalars["key"] as tf.Tensor1D })[
+            "logits"
+          ]!,
+        },
+      }));
+      const scalars = { key: { dtype: "int32", shape: [2], data: Int32Array.of(1, 2) } } as const;
+      const { results } = await program.run({
+        frozen: dropping.frozen(),
+        trainable: dropping.trainable(),
+        batch: batchAt(values, 0),
+        scalars,
+      });
+      await program.dispose();
+      return results!["logits"]!.data;
+    };
+    const { values } = await load("roberta", "start");
+    expect(difference(await run("fresh", true), values.get("logits.base")!.data)).toBeLessThan(1e-5);
+    expect(difference(await run("start", false), values.get("logits.start")!.data)).toBeLessThan(1e-5);
+    expect(difference(await run("start", true), values.get("logits.start")!.data)).toBeGreaterThan(1e-3);
+  });
+
   it("two adapters at once add their updates", async () => {
     const { model, values } = await load("roberta", "start");
     const engine = await createEngine({ kind: "onnx", threads: 1 });

@@ -78,6 +78,12 @@ async function readRows(options: TrainOptions): Promise<Rows> {
   const kind = options.kind === undefined ? {} : { kind: options.kind };
   const train = await readDataset(options.data, given === undefined ? kind : { scheme: given });
   const scheme = given ?? (await modelLabels(options.model, train.scheme as LabelScheme));
+  if (scheme.kind === "classification" && scheme.labels.length < 2) {
+    throw new PeftError(
+      "LABELS_TOO_FEW",
+      `Every row of "${options.data}" has the label ${scheme.labels.join()}. Classification needs two labels at least: add rows, or name all labels with --labels.`,
+    );
+  }
   const dev = options.eval === undefined ? undefined : (await readDataset(options.eval, { scheme })).rows;
   return { scheme, train: train.rows, dev };
 }

@@ -3,7 +3,7 @@ import { parseConfig, PeftError } from "@peftjs/core";
 import type { Method } from "@peftjs/core";
 import { parseTrainingConfig, TrainingConfig } from "@peftjs/train";
 import type { TrainingConfigInput } from "@peftjs/train";
-import type { Command} from "commander";
+import type { Command } from "commander";
 import { Option } from "commander";
 import { z } from "zod";
 import { checkKeys, readConfigFile } from "../options/configFile.ts";
