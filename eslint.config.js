@@ -10,7 +10,7 @@ const ignored = [
   "**/coverage/",
   "**/fixtures/",
   "bench-results/",
-  "tools/pretrain/work/",
+  "tools/pretrain/artifacts/",
 ];
 const tests = ["**/*.test.ts", "**/test/**/*.ts", "packages/testkit/src/**/*.ts"];
 const configFiles = ["**/*.config.ts", "**/*.config.js", "vitest.shared.ts"];

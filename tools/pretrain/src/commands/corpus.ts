@@ -5,7 +5,7 @@ import type { Paragraph } from "../corpus/build.ts";
 import { buildCorpus } from "../corpus/build.ts";
 import { groupBy } from "../groupBy.ts";
 import { buildTasks } from "../tasks/build.ts";
-import { WORK_FOLDER } from "../workFolder.ts";
+import { ARTIFACTS_FOLDER } from "../folders.ts";
 
 export function registerCorpus(program: Command): void {
   program
@@ -13,10 +13,10 @@ export function registerCorpus(program: Command): void {
     .description("write the cleaned corpus, without the documents of the tasks' dev and test rows")
     .action(() => {
       const corpus = buildCorpus(buildTasks());
-      mkdirSync(WORK_FOLDER, { recursive: true });
+      mkdirSync(ARTIFACTS_FOLDER, { recursive: true });
       for (const [name, paragraphs] of Object.entries(corpus) as [string, readonly Paragraph[]][]) {
         const lines = paragraphs.map((paragraph) => JSON.stringify(paragraph));
-        writeFileSync(join(WORK_FOLDER, `corpus.${name}.jsonl`), `${lines.join("\n")}\n`);
+        writeFileSync(join(ARTIFACTS_FOLDER, `corpus.${name}.jsonl`), `${lines.join("\n")}\n`);
         for (const [source, ofSource] of groupBy(paragraphs, (paragraph) => paragraph.source)) {
           const characters = ofSource.reduce((sum, paragraph) => sum + paragraph.text.length, 0);
           console.log(

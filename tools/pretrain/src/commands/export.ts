@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { baseConfig, warmBase } from "../pretraining/baseModel.ts";
 import { modelCard } from "../pretraining/card.ts";
 import { summarizeRun } from "../pretraining/runLog.ts";
-import { BASE_FOLDER, WORK_FOLDER } from "../workFolder.ts";
+import { BASE_FOLDER, ARTIFACTS_FOLDER } from "../folders.ts";
 import { PAIRS_FROM } from "./train.ts";
 import { VOCABULARY_SIZE } from "./vocabulary.ts";
 
@@ -23,12 +23,12 @@ export function registerExport(program: Command): void {
   program
     .command("export")
     .description("write the newest checkpoint of a run as the model folder of @peftjs/base-mini")
-    .option("--out <name>", "run folder under work/", "run")
+    .option("--out <name>", "run folder under artifacts/", "run")
     .action(({ out }: { readonly out: string }) => exportModel(out));
 }
 
 async function exportModel(run: string): Promise<void> {
-  const checkpoints = join(WORK_FOLDER, run, "checkpoints");
+  const checkpoints = join(ARTIFACTS_FOLDER, run, "checkpoints");
   const step = Math.max(
     ...readdirSync(checkpoints).flatMap((name) => (name.startsWith("step-") ? [Number(name.slice(5))] : [])),
   );
@@ -43,7 +43,7 @@ async function exportModel(run: string): Promise<void> {
   await savePretrained({ ...model, configJson: { ...model.configJson, ...baseConfig(SHAPE, DROPOUT) } }, folder, {
     dtype: "float16",
   });
-  const tokenizer = join(WORK_FOLDER, "tokenizer");
+  const tokenizer = join(ARTIFACTS_FOLDER, "tokenizer");
   for (const name of readdirSync(tokenizer)) copyFileSync(join(tokenizer, name), join(folder, name));
   const summary = summarizeRun(run);
   const upToStep = {
@@ -51,7 +51,9 @@ async function exportModel(run: string): Promise<void> {
     steps: step,
     evaluations: summary.evaluations.filter((evaluation) => evaluation.step <= step),
   };
-  const corpus = JSON.parse(readFileSync(join(WORK_FOLDER, "tokens.json"), "utf8")) as { train: { tokens: number } };
+  const corpus = JSON.parse(readFileSync(join(ARTIFACTS_FOLDER, "tokens.json"), "utf8")) as {
+    train: { tokens: number };
+  };
   const parameters = [...new Set(model.parameters.values())].reduce((sum, { data }) => sum + data.length, 0);
   writeFileSync(
     join(folder, "README.md"),

@@ -6,7 +6,7 @@ import { buildTasks, TASK_SEED } from "../tasks/build.ts";
 import { noticeText } from "../tasks/notice.ts";
 import type { ManifestEntry } from "../tasks/write.ts";
 import { writeTask } from "../tasks/write.ts";
-import { TASKS_FOLDER } from "../workFolder.ts";
+import { TASKS_FOLDER } from "../folders.ts";
 
 export function registerTasks(program: Command): void {
   program

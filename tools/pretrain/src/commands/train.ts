@@ -7,7 +7,7 @@ import { Trainer } from "@peftjs/train";
 import type { Command } from "commander";
 import { warmBase } from "../pretraining/baseModel.ts";
 import { MaskedWindows } from "../pretraining/windows.ts";
-import { WORK_FOLDER } from "../workFolder.ts";
+import { ARTIFACTS_FOLDER } from "../folders.ts";
 import { VOCABULARY_SIZE } from "./vocabulary.ts";
 import { readTokens } from "./warmStart.ts";
 
@@ -53,7 +53,7 @@ export function registerTrain(program: Command): void {
     .option("--eval-every <n>", "steps between evaluations", "1000")
     .option("--threads <n>", "threads of the engine", "2")
     .option("--seed <n>", "seed", "1")
-    .option("--out <name>", "run folder under work/", "run")
+    .option("--out <name>", "run folder under artifacts/", "run")
     .action(train);
 }
 
@@ -100,7 +100,7 @@ async function train(flags: Flags): Promise<void> {
       metricForBest: "maskedAccuracy",
       loadBest: false,
       seed,
-      outputDir: join(WORK_FOLDER, flags.out),
+      outputDir: join(ARTIFACTS_FOLDER, flags.out),
       resume: true,
     },
     loggers: [progress(batchTokens)],

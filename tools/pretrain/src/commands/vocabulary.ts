@@ -6,7 +6,7 @@ import { createEncoder } from "../vocabulary/encode.ts";
 import { writeTokenizer } from "../vocabulary/files.ts";
 import { trainVocabulary } from "../vocabulary/train.ts";
 import { basicTokens } from "../vocabulary/words.ts";
-import { WORK_FOLDER } from "../workFolder.ts";
+import { ARTIFACTS_FOLDER } from "../folders.ts";
 
 export const VOCABULARY_SIZE = 8192;
 
@@ -25,19 +25,19 @@ export function registerVocabulary(program: Command): void {
         minimumWordCount: 2,
         minimumCharacterCount: 40,
       });
-      writeTokenizer(join(WORK_FOLDER, "tokenizer"), vocabulary);
+      writeTokenizer(join(ARTIFACTS_FOLDER, "tokenizer"), vocabulary);
       const summary = {
         vocabularySize: vocabulary.length,
         train: writeTokens("train", texts.train, vocabulary),
         heldout: writeTokens("heldout", texts.heldout, vocabulary),
       };
-      writeFileSync(join(WORK_FOLDER, "tokens.json"), `${JSON.stringify(summary, null, 2)}\n`);
+      writeFileSync(join(ARTIFACTS_FOLDER, "tokens.json"), `${JSON.stringify(summary, null, 2)}\n`);
       console.log(JSON.stringify(summary));
     });
 }
 
 function readTexts(name: string): string[] {
-  const lines = readFileSync(join(WORK_FOLDER, `corpus.${name}.jsonl`), "utf8")
+  const lines = readFileSync(join(ARTIFACTS_FOLDER, `corpus.${name}.jsonl`), "utf8")
     .trimEnd()
     .split("\n");
   return lines.map((line) => (JSON.parse(line) as Paragraph).text);
@@ -49,6 +49,6 @@ function writeTokens(name: string, texts: readonly string[], vocabulary: readonl
   const separator = vocabulary.indexOf("[SEP]");
   const unknown = vocabulary.indexOf("[UNK]");
   const ids = Uint16Array.from(texts.flatMap((text) => [...encode(text), separator]));
-  writeFileSync(join(WORK_FOLDER, `tokens.${name}.bin`), ids);
+  writeFileSync(join(ARTIFACTS_FOLDER, `tokens.${name}.bin`), ids);
   return { tokens: ids.length, paragraphs: texts.length, unknown: ids.filter((id) => id === unknown).length };
 }

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { warmStart } from "../warmStart/warmStart.ts";
-import { WORK_FOLDER } from "../workFolder.ts";
+import { ARTIFACTS_FOLDER } from "../folders.ts";
 import { VOCABULARY_SIZE } from "./vocabulary.ts";
 
 interface Flags {
@@ -18,7 +18,7 @@ export function registerWarmStart(program: Command): void {
   program
     .command("warm-start")
     .description(
-      "compute the start values of the base model: work/warm-start.bin (float32) and its index warm-start.json",
+      "compute the start values of the base model: artifacts/warm-start.bin (float32) and its index warm-start.json",
     )
     .option("--hidden <n>", "width", "192")
     .option("--layers <n>", "blocks", "4")
@@ -44,16 +44,16 @@ export function registerWarmStart(program: Command): void {
         offset += data.byteLength;
       }
       writeFileSync(
-        join(WORK_FOLDER, "warm-start.bin"),
+        join(ARTIFACTS_FOLDER, "warm-start.bin"),
         Buffer.concat(Object.values(tensors).map(({ data }) => Buffer.from(data.buffer))),
       );
-      writeFileSync(join(WORK_FOLDER, "warm-start.json"), `${JSON.stringify(index, null, 2)}\n`);
+      writeFileSync(join(ARTIFACTS_FOLDER, "warm-start.json"), `${JSON.stringify(index, null, 2)}\n`);
       console.log(`${Object.keys(index).length} tensors, ${(offset / 1e6).toFixed(1)} MB`);
     });
 }
 
 /** The tokenized corpus, as the command `vocabulary` writes it. */
 export function readTokens(split: "train" | "heldout"): Uint16Array {
-  const bytes = readFileSync(join(WORK_FOLDER, `tokens.${split}.bin`));
+  const bytes = readFileSync(join(ARTIFACTS_FOLDER, `tokens.${split}.bin`));
   return new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
 }

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BaseModel } from "@peftjs/core";
 import { fromConfig } from "@peftjs/models";
-import { WORK_FOLDER } from "../workFolder.ts";
+import { ARTIFACTS_FOLDER } from "../folders.ts";
 
 export interface BaseShape {
   readonly hidden: number;
@@ -36,8 +36,8 @@ export function baseConfig(shape: BaseShape, dropout: number): Record<string, un
 /** A model with BERT's pretraining heads at the warm start that the command `warm-start` wrote. */
 export function warmBase(shape: BaseShape): BaseModel {
   const model = fromConfig(baseConfig(shape, 0), { head: "preTraining", seed: shape.seed });
-  const bytes = readFileSync(join(WORK_FOLDER, "warm-start.bin"));
-  const index = JSON.parse(readFileSync(join(WORK_FOLDER, "warm-start.json"), "utf8")) as Record<
+  const bytes = readFileSync(join(ARTIFACTS_FOLDER, "warm-start.bin"));
+  const index = JSON.parse(readFileSync(join(ARTIFACTS_FOLDER, "warm-start.json"), "utf8")) as Record<
     string,
     { shape: number[]; offset: number }
   >;

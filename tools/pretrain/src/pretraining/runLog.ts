@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { WORK_FOLDER } from "../workFolder.ts";
+import { ARTIFACTS_FOLDER } from "../folders.ts";
 
 export interface Evaluated {
   readonly step: number;
@@ -24,7 +24,7 @@ interface LogLine {
 
 /** What a run's log says. */
 export function summarizeRun(run: string): RunSummary {
-  const lines = readFileSync(join(WORK_FOLDER, run, "log.jsonl"), "utf8")
+  const lines = readFileSync(join(ARTIFACTS_FOLDER, run, "log.jsonl"), "utf8")
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line) as LogLine);

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 const toolFolder = join(dirname(fileURLToPath(import.meta.url)), "..");
 
 /** Intermediate files; not committed. */
-export const WORK_FOLDER = join(toolFolder, "work");
+export const ARTIFACTS_FOLDER = join(toolFolder, "artifacts");
 
 /** Where the embedded tasks are shipped from. */
 export const TASKS_FOLDER = join(toolFolder, "..", "..", "packages", "data", "tasks");
