@@ -1,5 +1,6 @@
 import { modelPath } from "@peftjs/base-mini";
-import { PeftError } from "@peftjs/core";
+import { isInModules, PeftError } from "@peftjs/core";
+import type { BaseModel } from "@peftjs/core";
 import { loadTask } from "@peftjs/data";
 import { createEngine } from "@peftjs/engine";
 import { evaluate } from "@peftjs/train";
@@ -33,7 +34,7 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     text,
     engine,
     method,
-    methodConfig: spec.methodConfig,
+    methodConfig: withPresentModules(spec.methodConfig, text.base),
     train: task.train.slice(0, spec.trainRows),
     dev: task.dev.slice(0, spec.devRows),
     batchSize: spec.batchSize,
@@ -70,6 +71,22 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     seconds: (performance.now() - started) / 1000,
     status: "ok",
   };
+}
+
+/**
+ * The shared settings name the modules of a head in every family (BERT's pooler, say); those that this model lacks are left out.
+ */
+export function withPresentModules(
+  config: Readonly<Record<string, unknown>>,
+  { parameters }: Pick<BaseModel, "parameters">,
+): Record<string, unknown> {
+  const wanted = config["modulesToSave"];
+  if (!Array.isArray(wanted)) return { ...config };
+  const names = [...parameters.keys()];
+  const present = wanted.filter(
+    (module) => typeof module === "string" && names.some((name) => isInModules(name, [module])),
+  );
+  return { ...config, modulesToSave: present };
 }
 
 /** Null without values. */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planRuns, readExperiment, readMethodSettings, registeredMethods, RunResult, runBench } from "../src/index.ts";
-import { runOne } from "../src/runOne.ts";
+import { runOne, withPresentModules } from "../src/runOne.ts";
 import { writeTinyModel } from "./tinyModel.ts";
 
 let folder: string;
@@ -56,6 +56,19 @@ describe("the comparison", () => {
     expect(results[1]!.error).toContain("error [TARGET_NOT_FOUND] No layer matches");
     const text = readFileSync(join(folder, "out/report.md"), "utf8");
     expect(text).toMatch(/\| lora \(1 failed\) \|/);
+  });
+});
+
+describe("withPresentModules", () => {
+  it("leaves out the modules that another family has", () => {
+    const tensor = { dtype: "float32", shape: [1], data: new Float32Array(1) } as const;
+    const parameters = new Map([
+      ["roberta.encoder.layer.0.output.dense.weight", tensor],
+      ["classifier.dense.weight", tensor],
+    ]);
+    const config = { rank: 2, modulesToSave: ["pooler", "classifier"] };
+    expect(withPresentModules(config, { parameters })).toEqual({ rank: 2, modulesToSave: ["classifier"] });
+    expect(withPresentModules({ rank: 2 }, { parameters })).toEqual({ rank: 2 });
   });
 });
 

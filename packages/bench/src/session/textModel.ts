@@ -1,8 +1,11 @@
 import type { BaseModel } from "@peftjs/core";
-import { createBatchPlan, createEvaluationBatches, DEFAULT_BUCKETS, encodeRows } from "@peftjs/data";
+import { createBatchPlan, createEvaluationBatches, encodeRows } from "@peftjs/data";
 import type { BatchPlan, DataRow, EvaluationBatches, Example, LabelScheme, PlanOptions } from "@peftjs/data";
 import { fromPretrained, loadTokenizer } from "@peftjs/models";
 import type { Tokenizer } from "@peftjs/models";
+
+/** Each length costs one compiled program; steps of a half or a third waste little on padding. */
+const BUCKETS: readonly number[] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 
 /** A model, its tokenizer, and what its outputs mean. */
 export interface TextModel {
@@ -73,7 +76,7 @@ function planOptions({ tokenizer, scheme, maxLength }: TextModel, batchSize: num
   return {
     batchSize,
     padTokenId: tokenizer.padTokenId,
-    bucketLengths: [...DEFAULT_BUCKETS.filter((length) => length < maxLength), maxLength],
+    bucketLengths: [...BUCKETS.filter((length) => length < maxLength), maxLength],
     labelType: scheme.kind === "regression" ? "float32" : "int32",
   };
 }
