@@ -58,7 +58,7 @@ describe("the reference row", () => {
   it("stands below the methods where a score is known", () => {
     const results = [row({}), row({ task: "b", score: 0.2 })];
     expect(summaryTable(results, { a: 0.4, b: 0.6 }).at(-1)).toEqual([
-      "bag of words",
+      "bag of words, all rows",
       "40.0",
       "60.0",
       "50.0",
@@ -67,7 +67,7 @@ describe("the reference row", () => {
       "–",
       "–",
     ]);
-    expect(summaryTable(results, { a: 0.4 }).at(-1)?.slice(0, 4)).toEqual(["bag of words", "40.0", "–", "–"]);
+    expect(summaryTable(results, { a: 0.4 }).at(-1)?.slice(0, 4)).toEqual(["bag of words, all rows", "40.0", "–", "–"]);
     expect(summaryTable(results, {}).at(-1)?.[0]).toBe("one");
   });
 });
