@@ -44,7 +44,15 @@ export function summaryTable(results: readonly RunResult[], references: Referenc
 function referenceRow(scores: readonly (number | undefined)[]): string[] {
   const known = scores.filter((score) => score !== undefined);
   const cells = scores.map((score) => (score === undefined ? "–" : percent(score)));
-  return ["bag of words, all rows", ...cells, known.length === scores.length ? percent(mean(known)) : "–", "–", "–", "–", "–"];
+  return [
+    "bag of words, all rows",
+    ...cells,
+    known.length === scores.length ? percent(mean(known)) : "–",
+    "–",
+    "–",
+    "–",
+    "–",
+  ];
 }
 
 function summaryRow(summary: MethodSummary, tasks: readonly string[]): string[] {
