@@ -238,38 +238,25 @@ export class Trainer {
 
   #fingerprint(): Readonly<Record<string, unknown>> {
     const { totalSteps, warmupSteps } = this.length;
-    const {
-      accumulationSteps,
-      learningRate,
-      schedule: name,
-      weightDecay,
-      beta1,
-      beta2,
-      epsilon,
-      momentum,
-      maxGradNorm,
-      seed,
-    } = this.config;
-    const optimizer = this.#optimizer.name;
+    const options = Object.fromEntries(DECISIVE.map((name) => [name, this.config[name]]));
     const { batchesPerEpoch } = this.#options.train;
-    return {
-      optimizer,
-      totalSteps,
-      warmupSteps,
-      batchesPerEpoch,
-      accumulationSteps,
-      learningRate,
-      schedule: name,
-      weightDecay,
-      beta1,
-      beta2,
-      epsilon,
-      momentum,
-      maxGradNorm,
-      seed,
-    };
+    return { optimizer: this.#optimizer.name, totalSteps, warmupSteps, batchesPerEpoch, ...options };
   }
 }
+
+/** Options that decide a run's numbers, besides its length. */
+const DECISIVE = [
+  "accumulationSteps",
+  "learningRate",
+  "schedule",
+  "weightDecay",
+  "beta1",
+  "beta2",
+  "epsilon",
+  "momentum",
+  "maxGradNorm",
+  "seed",
+] as const satisfies readonly (keyof TrainingConfig)[];
 
 function optimizerOf(config: TrainingConfig, paramGroups: ParamGroupRule | undefined): Optimizer {
   const { beta1, beta2, epsilon, weightDecay, momentum } = config;
