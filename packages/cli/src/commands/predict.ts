@@ -3,34 +3,18 @@ import { readDataset } from "@peftjs/data";
 import { evaluate } from "@peftjs/train";
 import { Command } from "commander";
 import { openAdapted } from "../adapted.ts";
-import { listOfNames, openEngine, positiveInteger, withEngineOptions } from "../options/common.ts";
-import type { EngineFlags } from "../options/common.ts";
-
-interface PredictFlags extends EngineFlags {
-  readonly model: string;
-  readonly adapter?: string;
-  readonly data: string;
-  readonly labels?: readonly string[];
-  readonly batchSize: number;
-  readonly maxLength?: number;
-  readonly json?: boolean;
-}
+import { withAdaptedOptions } from "../options/adapted.ts";
+import type { AdaptedFlags } from "../options/adapted.ts";
+import { openEngine } from "../options/common.ts";
 
 /** `predict`: one line per row of the file, in its order. */
 export function predictCommand(): Command {
-  const command = new Command("predict")
-    .description("Predict the label of every row.")
-    .requiredOption("--model <folder>", "base model, or a merged one")
-    .option("--adapter <folder>", "adapter written by train, or by the Python library")
-    .requiredOption("--data <file>", "texts as .jsonl, .csv or .tsv; labels are ignored")
-    .option("--labels <names>", "labels in the order of the logits, where no file says them", listOfNames)
-    .option("--batch-size <number>", "rows of a batch", positiveInteger, 32)
-    .option("--max-length <number>", "longer texts are cut to this many tokens", positiveInteger)
-    .option("--json", "print {label, logits} per row");
-  return withEngineOptions(command).action(predict);
+  const command = new Command("predict").description("Predict the label of every row.");
+  const help = { data: "texts as .jsonl, .csv or .tsv; labels are ignored", json: "print {label, logits} per row" };
+  return withAdaptedOptions(command, help).action(predict);
 }
 
-async function predict(flags: PredictFlags): Promise<void> {
+async function predict(flags: AdaptedFlags): Promise<void> {
   const { rows } = await readDataset(flags.data, { labels: "ignored" });
   const { text, model } = await openAdapted(flags);
   const { logits, predictions } = await evaluate(
