@@ -1,6 +1,8 @@
 /** One training step to time. Random weights: time and memory do not depend on them. */
 export interface Case {
   readonly name: string;
+  /** `encoder`: BERT-shaped, classifies sequences. `decoder`: GPT-2-shaped, predicts every next token. */
+  readonly model: "encoder" | "decoder";
   readonly layers: number;
   readonly hidden: number;
   readonly heads: number;
@@ -10,35 +12,59 @@ export interface Case {
   readonly method: "lora" | "full";
 }
 
-const BASE = { layers: 12, hidden: 768, heads: 12, vocabulary: 30522, batch: 8, length: 128 } as const;
-const TINY = { layers: 4, hidden: 128, heads: 4, vocabulary: 8192, method: "lora" } as const;
+const BERT = { model: "encoder", vocabulary: 30_522 } as const;
+const BASE = { ...BERT, layers: 12, hidden: 768, heads: 12, batch: 8, length: 128 } as const;
+const SMALL = { ...BERT, layers: 6, hidden: 384, heads: 6, method: "lora" } as const;
+const TINY = { model: "encoder", vocabulary: 8192, layers: 4, hidden: 128, heads: 4, method: "lora" } as const;
+const GPT2 = { model: "decoder", vocabulary: 50_257, layers: 12, hidden: 768, heads: 12, method: "lora" } as const;
 
 export const CASES: readonly Case[] = [
   { name: "12x768-8x128-lora", ...BASE, method: "lora" },
   { name: "12x768-8x128-full", ...BASE, method: "full" },
-  {
-    name: "6x384-16x64-lora",
-    layers: 6,
-    hidden: 384,
-    heads: 6,
-    vocabulary: 30522,
-    batch: 16,
-    length: 64,
-    method: "lora",
-  },
+  { name: "6x384-16x64-lora", ...SMALL, batch: 16, length: 64 },
   { name: "4x128-16x64-lora", ...TINY, batch: 16, length: 64 },
   { name: "4x128-8x32-lora", ...TINY, batch: 8, length: 32 },
+  { name: "12x768-4x128-causal-lora", ...GPT2, batch: 4, length: 128 },
 ];
 
+/** The cases of these names, or all. Throws for a name that does not exist. */
+export function casesNamed(names: string | undefined): readonly Case[] {
+  if (names === undefined) return CASES;
+  return names.split(",").map((name) => {
+    const found = CASES.find((task) => task.name === name);
+    if (found !== undefined) return found;
+    throw new Error(`No case "${name}". Cases: ${CASES.map((task) => task.name).join(", ")}.`);
+  });
+}
+
 /**
- * Floating-point operations of a step's matrix products, counting what must be done for sequence classification: forward, and
- * backward to the inputs (LoRA), or also to the weights (full). Products with the adapters (under 2 %) are left out.
+ * Floating-point operations of the matrix products that a step cannot do without. With n = batch·T tokens of width h:
+ *
+ * - a weight of a values costs 2·n·a forward, as much backward to its input, and as much again backward to itself when it is
+ *   trained (full fine-tuning). A block has 12·h² (query, key, value, output 4·h², feed-forward 8·h²).
+ * - attention has two products of 2·n·T·h forward (half of that when causal) and four of them backward: both factors need
+ *   a gradient.
+ * - of an encoder's last block only the first token of each sequence is read: keys and values for all tokens, the rest for one
+ *   row per sequence. A decoder ends in 2·n·h·V for the logits.
+ * - the first block's query, key and value need no gradient to their input when the embeddings are frozen.
+ *
+ * Products with the adapters (under 2 %) are left out.
  */
-export function productFlops({ layers, hidden, batch, length, method }: Case): number {
+export function productFlops(task: Case): number {
+  const { layers, hidden, vocabulary, batch, length, method } = task;
   const tokens = batch * length;
-  const perBlock = 2 * tokens * 12 * hidden ** 2 + 4 * tokens * length * hidden;
-  // Only the first token leaves the last block: keys and values of all tokens, the rest for one row per sequence.
-  const lastBlock = 2 * tokens * 2 * hidden ** 2 + 2 * batch * 10 * hidden ** 2;
-  const forward = (layers - 1) * perBlock + lastBlock;
-  return method === "full" ? 3 * forward : 2 * forward;
+  const block = { weights: 2 * tokens * 12 * hidden ** 2, attention: 4 * tokens * length * hidden };
+  const queryKeyValue = 2 * tokens * 3 * hidden ** 2;
+  const forward =
+    task.model === "decoder"
+      ? {
+          weights: layers * block.weights + 2 * tokens * hidden * vocabulary,
+          attention: (layers * block.attention) / 2,
+        }
+      : {
+          weights: (layers - 1) * block.weights + 4 * tokens * hidden ** 2 + 2 * batch * 10 * hidden ** 2,
+          attention: (layers - 1) * block.attention + 4 * batch * length * hidden,
+        };
+  const weights = method === "full" ? 3 * forward.weights : 2 * forward.weights - queryKeyValue;
+  return weights + 3 * forward.attention;
 }

@@ -1,34 +1,49 @@
-import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import type { ChildProcessByStdio } from "node:child_process";
 import { spawn } from "node:child_process";
 import type { Interface } from "node:readline";
 import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import type { Case } from "./cases.ts";
+
+export interface WorkerArguments {
+  readonly task: Case;
+  readonly threads: number;
+  readonly recompute: "none" | "blocks";
+}
 
 export interface StepReport {
   readonly milliseconds: number;
   readonly loss: number;
+  /** Largest resident set of the whole process so far. */
   readonly peakMemoryBytes: number;
-  readonly traceMilliseconds?: number;
-  readonly openMilliseconds?: number;
+  /** What only our program can tell. */
+  readonly ours?: {
+    readonly traceMilliseconds: number;
+    readonly openMilliseconds: number;
+    readonly residentBytes: number;
+    readonly tensors: number;
+  };
 }
 
-/** One of the programs that are compared: it runs a step when asked, and rests while the other one runs. */
+/** One of the programs that are compared: it runs a step when asked, and rests while the others run. */
 export class Side {
-  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;
   readonly #reader: Interface;
 
-  constructor(command: string, args: readonly string[]) {
-    this.#child = spawn(command, args, {
-      stdio: ["pipe", "pipe", "inherit"],
-    }) as unknown as ChildProcessWithoutNullStreams;
+  constructor(command: string, args: readonly string[], threads: number) {
+    const counts = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
+    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, ...counts } });
+    this.#child.on("error", (error) => void console.error(`${command}: ${error.message}`));
+    // A program that has ended is reported by the answer that does not come.
+    this.#child.stdin.on("error", () => undefined);
     this.#reader = createInterface({ input: this.#child.stdout });
     this.#lines = this.#reader[Symbol.asyncIterator]();
   }
 
-  /** Waits until the program has loaded everything. */
-  async ready(): Promise<void> {
-    const line = await this.#next();
-    if (line !== "ready") throw new Error(`Expected "ready", got "${line}".`);
+  /** Waits until the program has loaded everything; resolves to the versions of what it runs on. */
+  async ready(): Promise<Readonly<Record<string, string>>> {
+    return (JSON.parse(await this.#next()) as { ready: Record<string, string> }).ready;
   }
 
   async step(): Promise<StepReport> {

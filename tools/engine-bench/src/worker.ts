@@ -1,63 +1,55 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { int32, peft } from "@peftjs/core";
-import type { HostTensor, Named, PeftModel } from "@peftjs/core";
+import { fileURLToPath } from "node:url";
 import { createEngine } from "@peftjs/engine";
-import { full } from "@peftjs/method-classic";
-import { lora } from "@peftjs/method-lora-family";
-import { fromConfig } from "@peftjs/models";
 import { adamW, Stepper } from "@peftjs/train";
-import type { Case } from "./cases.ts";
+import * as tf from "@tensorflow/tfjs-core";
+import type { StepReport, WorkerArguments } from "./side.ts";
+import { adaptedModel, batchOf } from "./task.ts";
 
-/** A child process that runs one step per line on standard input and answers with one JSON line. */
-const [json = "", threads = "2"] = process.argv.slice(2);
-const task = JSON.parse(json) as Case;
-const model = await adapted(task);
+/** A child process, as a user's program would be: it runs one step per line on standard input and answers with a JSON line. */
+const [json = ""] = process.argv.slice(2);
+const { task, threads, recompute } = JSON.parse(json) as WorkerArguments;
 const stepper = new Stepper({
-  model,
-  engine: await createEngine({ kind: "onnx", threads: Number(threads) }),
+  model: await adaptedModel(task),
+  engine: await createEngine({ kind: "onnx", threads }),
   optimizer: adamW({}),
   maxGradNorm: null,
   seed: 1,
+  ...(recompute === "none" ? {} : { recompute }),
 });
-const batch = inputs(task);
+const batch = batchOf(task);
 let step = 0;
-process.stdout.write("ready\n");
+answer({ ready: { Node: process.versions.node, "ONNX Runtime": runtimeVersion() } });
 for await (const _ of createInterface({ input: process.stdin })) {
   const began = performance.now();
   const { loss } = await stepper.step({ batches: [batch], firstBatch: step, step: ++step, learningRate: 1e-4 });
   const milliseconds = performance.now() - began;
   const { traceMilliseconds, openMilliseconds } = stepper.counters;
-  const peakMemoryBytes = process.resourceUsage().maxRSS * 1024;
-  process.stdout.write(
-    `${JSON.stringify({ milliseconds, loss, peakMemoryBytes, traceMilliseconds, openMilliseconds })}\n`,
-  );
+  const report: StepReport = {
+    milliseconds,
+    loss,
+    peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+    ours: {
+      traceMilliseconds,
+      openMilliseconds,
+      residentBytes: process.memoryUsage.rss(),
+      tensors: tf.memory().numTensors,
+    },
+  };
+  answer(report);
 }
 
-async function adapted({ layers, hidden, heads, vocabulary, method }: Case): Promise<PeftModel> {
-  const config = {
-    model_type: "bert",
-    vocab_size: vocabulary,
-    hidden_size: hidden,
-    num_hidden_layers: layers,
-    num_attention_heads: heads,
-    intermediate_size: 4 * hidden,
-    hidden_dropout_prob: 0,
-    attention_probs_dropout_prob: 0,
-  };
-  const base = fromConfig(config, { numLabels: 2, seed: 1 });
-  return method === "lora" ? peft(base).use(lora, { rank: 8, alpha: 16 }).apply() : peft(base).use(full).apply();
+function answer(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
-function inputs({ batch: rows, length, vocabulary }: Case): Named<HostTensor> {
-  const shape = [rows, length];
-  const ids = Int32Array.from({ length: rows * length }, (_, i) => 5 + ((i * 7919) % (vocabulary - 5)));
-  return {
-    input_ids: int32(ids, shape),
-    token_type_ids: int32(new Int32Array(ids.length), shape),
-    attention_mask: int32(new Int32Array(ids.length).fill(1), shape),
-    labels: int32(
-      Int32Array.from({ length: rows }, (_, i) => i % 2),
-      [rows],
-    ),
+/** The engine's dependency, not ours. */
+function runtimeVersion(): string {
+  const engine = createRequire(fileURLToPath(import.meta.resolve("@peftjs/engine/package.json")));
+  const { version } = JSON.parse(readFileSync(engine.resolve("onnxruntime-node/package.json"), "utf8")) as {
+    version: string;
   };
+  return version;
 }

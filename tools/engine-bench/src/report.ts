@@ -1,0 +1,74 @@
+import { renameSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import type { Measured, Result } from "./measure.ts";
+import { formatTable, megabytes } from "./table.ts";
+
+/** One column of the table; what it has no number for stays empty. */
+interface Column {
+  readonly title: string;
+  value(result: Result): string;
+}
+
+const optional = (value: number | undefined, digits: number): string => value?.toFixed(digits) ?? "";
+
+const COLUMNS: readonly Column[] = [
+  { title: "case", value: (result) => result.case },
+  { title: "step ms", value: ({ medianStepMilliseconds: step }) => step.toFixed(step < 100 ? 1 : 0) },
+  { title: "GFLOP/s", value: ({ gflops }) => gflops.toFixed(0) },
+  { title: "of peak", value: ({ peakShare }) => peakShare.toFixed(2) },
+  { title: "memory MB", value: ({ peakMemoryBytes }) => megabytes(peakMemoryBytes) },
+  { title: "trace + open ms", value: (result) => (result.traceMilliseconds + result.openMilliseconds).toFixed(0) },
+];
+
+const COMPARISON: readonly Column[] = [
+  { title: "Python ms", value: ({ pythonMedianStepMilliseconds: step }) => optional(step, 0) },
+  { title: "speed", value: ({ speedRatio }) => optional(speedRatio, 2) },
+  { title: "memory", value: ({ memoryRatio }) => optional(memoryRatio, 2) },
+  { title: "speed (bf16)", value: ({ bfloat16SpeedRatio }) => optional(bfloat16SpeedRatio, 2) },
+  { title: "memory (bf16)", value: ({ bfloat16MemoryRatio }) => optional(bfloat16MemoryRatio, 2) },
+];
+
+const WITHOUT_PYTHON = `No comparison: PEFTJS_PYTHON is not set. For the ratios, name an interpreter that has torch, transformers and peft:
+  python3 -m venv venv && venv/bin/pip install torch transformers peft
+  PEFTJS_PYTHON=venv/bin/python npx nx run engine:bench`;
+
+const WITH_PYTHON = `Speed: Python's median step over ours (above 1: ours is faster). Memory: our largest resident set over Python's (below 1: ours
+is smaller). Python computes in float32, and in the columns marked bf16 under bfloat16 autocast.`;
+
+/** The machine, what ran on it, and one row per case. */
+export function formatReport(measured: readonly Measured[], threads: number): string {
+  const results = measured.map(({ result }) => result);
+  const compared = results.some(({ speedRatio }) => speedRatio !== undefined);
+  const columns = [...COLUMNS, ...(compared ? COMPARISON : [])];
+  const rows = results.map((result) => columns.map(({ value }) => value(result)));
+  const titles = columns.map(({ title }) => title);
+  return [
+    ...describe(measured, threads),
+    "",
+    formatTable(titles, rows),
+    "",
+    compared ? WITH_PYTHON : WITHOUT_PYTHON,
+  ].join("\n");
+}
+
+function describe(measured: readonly Measured[], threads: number): string[] {
+  const processor = cpus()[0]?.model.trim() ?? "unknown processor";
+  const gigabytes = (totalmem() / 1e9).toFixed(0);
+  const versions: Readonly<Record<string, string>> = Object.assign({}, ...measured.map((one) => one.versions));
+  const peaks = measured.map(({ peak }) => peak);
+  const [low, high] = [Math.min(...peaks).toFixed(0), Math.max(...peaks).toFixed(0)];
+  return [
+    `${processor}, ${availableParallelism()} processors, ${gigabytes} GB; ${threads} threads for each program`,
+    Object.entries({ System: `${process.platform} ${process.arch}`, ...versions })
+      .map(([name, version]) => `${name} ${version}`)
+      .join(", "),
+    `One large matrix product: ${low === high ? low : `${low} to ${high}`} GFLOP/s`,
+  ];
+}
+
+/** Nobody sees a file that is half written. */
+export function writeResults(file: string, results: readonly Result[]): void {
+  const temporary = `${file}.${process.pid}.tmp`;
+  writeFileSync(temporary, `${JSON.stringify(results, null, 2)}\n`);
+  renameSync(temporary, file);
+}

@@ -1,0 +1,56 @@
+import { float32, int32, peft } from "@peftjs/core";
+import type { BaseModel, HostTensor, Named, PeftModel } from "@peftjs/core";
+import { full } from "@peftjs/method-classic";
+import { lora } from "@peftjs/method-lora-family";
+import { fromConfig } from "@peftjs/models";
+import type { Case } from "./cases.ts";
+import { decoderModel } from "./decoder.ts";
+
+/** The case's model with random weights and what is trained of it: rank-8 adapters on the model's usual layers, or all. */
+export async function adaptedModel(task: Case): Promise<PeftModel> {
+  const base = task.model === "decoder" ? decoderModel(task) : encoderModel(task);
+  return task.method === "lora" ? peft(base).use(lora, { rank: 8, alpha: 16 }).apply() : peft(base).use(full).apply();
+}
+
+function encoderModel({ layers, hidden, heads, vocabulary }: Case): BaseModel {
+  const config = {
+    model_type: "bert",
+    vocab_size: vocabulary,
+    hidden_size: hidden,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    intermediate_size: 4 * hidden,
+    hidden_dropout_prob: 0,
+    attention_probs_dropout_prob: 0,
+  };
+  return fromConfig(config, { numLabels: 2, seed: 1 });
+}
+
+/** The case's batch; every step sees the same one. */
+export function batchOf({ model, batch: rows, length, vocabulary }: Case): Named<HostTensor> {
+  const count = rows * length;
+  const ids = Int32Array.from({ length: count }, (_, i) => 5 + ((i * 7919) % (vocabulary - 5)));
+  const shape = [rows, length];
+  if (model === "decoder") {
+    return {
+      input_ids: int32(ids, shape),
+      next_ids: int32(
+        Int32Array.from(ids, (_, i) => ids[(i + 1) % count] as number),
+        [count],
+      ),
+      next_weights: float32(
+        Float32Array.from(ids, (_, i) => ((i + 1) % length === 0 ? 0 : 1)),
+        [count],
+      ),
+    };
+  }
+  return {
+    input_ids: int32(ids, shape),
+    token_type_ids: int32(new Int32Array(count), shape),
+    attention_mask: int32(new Int32Array(count).fill(1), shape),
+    labels: int32(
+      Int32Array.from({ length: rows }, (_, i) => i % 2),
+      [rows],
+    ),
+  };
+}
