@@ -1,5 +1,6 @@
 import type { HostTensor, Named } from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
+import type { Device } from "./devices.ts";
 
 /** Named tensors in named groups, e.g. `{ frozen: {…}, trainable: {…}, batch: {…} }`. */
 export type Groups<T> = Readonly<Record<string, Named<T>>>;
@@ -38,5 +39,9 @@ export interface Counters {
 
 export interface Engine {
   readonly name: string;
+  /** Where it computes. */
+  readonly device: Device;
+  /** What computes: `onnxruntime`, or the tfjs backend. */
+  readonly backend: string;
   compile(fn: TensorFunction, options?: CompileOptions): CompiledFunction;
 }

@@ -1,77 +1,140 @@
 import { PeftError } from "@peftjs/core";
 import { activateCpu } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
+import type { Device } from "../devices.ts";
+import { expectOneOf } from "../devices.ts";
+import { fillGaps } from "./gaps.ts";
+import { importIfInstalled } from "./packages.ts";
 
 /** tfjs backends the eager engine can run on, the fastest first. */
 export const EAGER_BACKENDS = ["tensorflow", "wasm", "cpu"] as const;
 export type EagerBackend = (typeof EAGER_BACKENDS)[number];
 
-/** Activates `asked`, or the first backend of `EAGER_BACKENDS` that is installed. */
-export async function activateBackend(asked?: EagerBackend): Promise<EagerBackend> {
-  for (const name of asked === undefined ? EAGER_BACKENDS : [asked]) {
-    if (await LOADERS[name]()) {
-      if (name === "cpu") activateCpu();
-      else await tf.setBackend(name);
-      await tf.ready();
-      return name;
+/** What the eager engine runs on. */
+export interface EagerPlace {
+  readonly backend: EagerBackend;
+  readonly device: Device;
+}
+
+interface Candidate extends EagerPlace {
+  readonly packageName: string;
+  /** Says whether the package is installed; throws what it throws. */
+  load(): Promise<boolean>;
+}
+
+/** The fastest first. TensorFlow's packages are the user's to install, the other two come with the engine. */
+const CANDIDATES: readonly Candidate[] = [
+  { backend: "tensorflow", device: "cuda", ...optional("@tensorflow/tfjs-node-gpu") },
+  { backend: "tensorflow", device: "cpu", ...optional("@tensorflow/tfjs-node") },
+  { backend: "wasm", device: "cpu", ...ours("tfjs-backend-wasm", () => import("@tensorflow/tfjs-backend-wasm")) },
+  { backend: "cpu", device: "cpu", ...ours("tfjs-backend-cpu", () => import("@tensorflow/tfjs-backend-cpu")) },
+];
+
+function optional(packageName: string): Omit<Candidate, keyof EagerPlace> {
+  return { packageName, load: () => importIfInstalled(packageName) };
+}
+
+function ours(name: string, load: () => Promise<unknown>): Omit<Candidate, keyof EagerPlace> {
+  return { packageName: `@tensorflow/${name}`, load: async () => load().then(() => true) };
+}
+
+/**
+ * Activates the fastest tfjs backend that fits `asked`. A package that is not installed is passed over in silence; one that
+ * is installed and fails is passed over with a warning, and is the error when nothing else fits.
+ *
+ * @throws PeftError `BACKEND_UNKNOWN`, `BACKEND_MISSING`, `BACKEND_BROKEN`, `DEVICE_UNAVAILABLE`.
+ */
+export async function activateBackend(asked: Partial<EagerPlace>): Promise<EagerPlace> {
+  if (asked.backend !== undefined) {
+    expectOneOf(asked.backend, { what: "tfjs backend", code: "BACKEND_UNKNOWN", choices: EAGER_BACKENDS });
+  }
+  const candidates = CANDIDATES.filter(
+    ({ backend, device }) => backend === (asked.backend ?? backend) && device === (asked.device ?? device),
+  );
+  if (candidates.length === 0) throw unfit(asked);
+  const failures: PeftError[] = [];
+  for (const candidate of candidates) {
+    const outcome = await activate(candidate, asked.device);
+    if (outcome instanceof PeftError) {
+      failures.push(outcome);
+    } else if (outcome !== undefined) {
+      failures.forEach(warnOnce);
+      return outcome;
     }
   }
-  throw new PeftError(
-    "BACKEND_MISSING",
-    `The tfjs backend "${asked}" is not available. Add @tensorflow/tfjs-node or @tensorflow/tfjs-node-gpu for "tensorflow"; "wasm" and "cpu" ship with @peftjs/engine.`,
+  throw failures[0] ?? missing(candidates);
+}
+
+/** Where it computes now; why it does not although it is installed; or nothing when it is not installed. */
+async function activate(candidate: Candidate, device: Device | undefined): Promise<EagerPlace | PeftError | undefined> {
+  const { backend, packageName, load } = candidate;
+  // The user may have imported the package already, from wherever it lies.
+  if (tf.findBackendFactory(backend) === null) {
+    try {
+      if (!(await load())) return undefined;
+    } catch (error) {
+      return broken(packageName, shorten(error));
+    }
+    if (tf.findBackendFactory(backend) === null) return broken(packageName, DUPLICATED);
+  }
+  if (backend === "cpu") activateCpu();
+  else await tf.setBackend(backend);
+  await tf.ready();
+  fillGaps(backend);
+  const place: EagerPlace = { backend, device: usesGpu() ? "cuda" : "cpu" };
+  return device === undefined || device === place.device ? place : elsewhere(packageName, place.device);
+}
+
+/** tfjs-node-gpu runs on the processor where TensorFlow finds no graphics card. */
+function usesGpu(): boolean {
+  return (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice === true;
+}
+
+const warned = new Set<string>();
+
+function warnOnce({ code, message }: PeftError): void {
+  if (warned.has(message)) return;
+  warned.add(message);
+  process.emitWarning(message, { type: "PeftWarning", code });
+}
+
+const DUPLICATED = `it registered itself in another copy of @tensorflow/tfjs-core than the one in use (${tf.version_core}); give all @tensorflow packages one version`;
+
+function broken(packageName: string, why: string): PeftError {
+  return new PeftError(
+    "BACKEND_BROKEN",
+    `${packageName} is installed but does not load: ${why}. Its install script downloads TensorFlow: allow it to run ` +
+      `(\`npm rebuild ${packageName}\`; pnpm: \`pnpm approve-builds\`), or choose backend "wasm".`,
   );
 }
 
-const LOADERS: Readonly<Record<EagerBackend, () => Promise<boolean>>> = {
-  tensorflow: async () => (await loads("@tensorflow/tfjs-node-gpu")) || (await loads("@tensorflow/tfjs-node")),
-  wasm: async () => {
-    await import("@tensorflow/tfjs-backend-wasm");
-    await import("@tensorflow/tfjs-backend-cpu");
-    fillGaps("wasm");
-    return true;
-  },
-  cpu: async () => {
-    await import("@tensorflow/tfjs-backend-cpu");
-    return true;
-  },
-};
-
-/** Optional peers: found when the user installed them. */
-async function loads(packageName: string): Promise<boolean> {
-  try {
-    await import(packageName);
-    return true;
-  } catch {
-    return false;
-  }
+/** The beginning of a failure's message, in one line. */
+function shorten(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/\s+/g, " ").slice(0, 300);
 }
 
-/** The wasm backend lacks a few kernels; their cpu versions run on copies of the values. */
-function fillGaps(backendName: string): void {
-  for (const kernel of tf.getKernelsForBackend("cpu")) {
-    if (tf.getKernel(kernel.kernelName, backendName) !== undefined) continue;
-    tf.registerKernel({ ...kernel, backendName, kernelFunc: (call) => onCpu(kernel.kernelFunc, call) });
-  }
+function elsewhere(packageName: string, device: Device): PeftError {
+  const why =
+    device === "cpu"
+      ? "TensorFlow found no graphics card. It needs NVIDIA's driver, CUDA 11 and cuDNN 8 on the library path"
+      : 'it computes on the graphics card. Leave `device` out, or choose backend "wasm"';
+  return new PeftError("DEVICE_UNAVAILABLE", `${packageName} loads, but ${why}.`);
 }
 
-function onCpu(
-  kernelFunc: tf.KernelFunc,
-  { inputs, attrs }: Parameters<tf.KernelFunc>[0],
-): tf.TensorInfo | tf.TensorInfo[] {
-  const cpu = tf.findBackend("cpu") as tf.KernelBackend;
-  const here = tf.backend();
-  const move = (info: tf.TensorInfo): tf.TensorInfo => ({
-    ...info,
-    dataId: cpu.write(here.readSync(info.dataId), info.shape, info.dtype),
-  });
-  const copies = Object.fromEntries(Object.entries(inputs).map(([name, info]) => [name, move(info as tf.TensorInfo)]));
-  const results = kernelFunc({ inputs: copies, attrs, backend: cpu } as Parameters<tf.KernelFunc>[0]);
-  const back = (info: tf.TensorInfo): tf.TensorInfo => {
-    const values = cpu.readSync(info.dataId);
-    cpu.disposeData(info.dataId, true);
-    return { ...info, dataId: here.write(values, info.shape, info.dtype) };
-  };
-  const moved = Array.isArray(results) ? results.map(back) : back(results);
-  for (const copy of Object.values(copies)) cpu.disposeData(copy.dataId, true);
-  return moved;
+function unfit({ backend, device }: Partial<EagerPlace>): PeftError {
+  const why =
+    device === "webgpu"
+      ? 'In Node no tfjs backend computes on WebGPU. Choose kind "onnx"'
+      : `The tfjs backend "${backend}" computes on the processor. Choose backend "tensorflow", or device "cpu"`;
+  return new PeftError("DEVICE_UNAVAILABLE", `The eager engine cannot use the device "${device}" here. ${why}.`);
+}
+
+function missing(candidates: readonly Candidate[]): PeftError {
+  const names = candidates.map(({ packageName }) => packageName).join(" or ");
+  return new PeftError(
+    "BACKEND_MISSING",
+    `The tfjs backend "${candidates[0]?.backend}" needs ${names}, which is not installed. Add it (version ${tf.version_core}, ` +
+      `its install script allowed to run), or choose backend "wasm" or "cpu", which come with @peftjs/engine.`,
+  );
 }

@@ -1,16 +1,19 @@
 import type { HostTensor } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
+import type { Device } from "../devices.ts";
 import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, TensorFunction } from "../engine.ts";
 import type { Leaf } from "../groups.ts";
 import { leaves, regroup } from "../groups.ts";
-import type { EagerBackend } from "./backends.ts";
+import type { EagerBackend, EagerPlace } from "./backends.ts";
 
 /** Calls the function as it is, on a tfjs backend. Simple, debuggable, the reference for tests. */
 export class EagerEngine implements Engine {
   readonly name = "eager";
+  readonly device: Device;
   readonly backend: EagerBackend;
 
-  constructor(backend: EagerBackend) {
+  constructor({ device, backend }: EagerPlace) {
+    this.device = device;
     this.backend = backend;
   }
 

@@ -1,4 +1,5 @@
 import type { HostTensor } from "@peftjs/core";
+import type { Device } from "../devices.ts";
 import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, TensorFunction } from "../engine.ts";
 import { signatureOf } from "../groups.ts";
 import type { SessionSettings } from "./program.ts";
@@ -9,10 +10,15 @@ const DEFAULT_MAX_PROGRAMS = 16;
 /** Compiles a function into one ONNX program per signature of its arguments. Programs hold no weights. */
 export class OnnxEngine implements Engine {
   readonly name = "onnx";
+  readonly backend = "onnxruntime";
   private readonly settings: SessionSettings;
 
   constructor(settings: SessionSettings) {
     this.settings = settings;
+  }
+
+  get device(): Device {
+    return this.settings.device;
   }
 
   compile(fn: TensorFunction, options: CompileOptions = {}): CompiledFunction {

@@ -1,5 +1,6 @@
 import type { HostTensor } from "@peftjs/core";
 import { InferenceSession, Tensor } from "onnxruntime-node";
+import type { Device } from "../devices.ts";
 import type { Groups, TensorFunction } from "../engine.ts";
 import type { Leaf } from "../groups.ts";
 import { regroup } from "../groups.ts";
@@ -10,6 +11,7 @@ import { trace } from "./trace/trace.ts";
 import { writeModel } from "./writer.ts";
 
 export interface SessionSettings {
+  readonly device: Device;
   readonly threads: number;
   /** Where ONNX Runtime writes the time of every node of every run; a file name prefix. */
   readonly profilePrefix?: string;
@@ -46,6 +48,7 @@ export class Program {
     const bytes = writeModel(lowered);
     const traced = performance.now();
     const session = await InferenceSession.create(bytes, {
+      executionProviders: [settings.device],
       intraOpNumThreads: settings.threads,
       interOpNumThreads: 1,
       executionMode: "sequential",

@@ -1,0 +1,70 @@
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { float32, PeftError } from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+import { env, listSupportedBackends } from "onnxruntime-node";
+import type { Device } from "../devices.ts";
+import type { Groups } from "../engine.ts";
+import { Program } from "./program.ts";
+
+/**
+ * Adds two numbers on the device, so that a missing adapter or library shows when the engine is opened and not in the middle
+ * of a run. The processor is always there and not asked.
+ *
+ * @throws PeftError `DEVICE_UNAVAILABLE` with ONNX Runtime's answer and what to do.
+ */
+export async function probeDevice(device: Device): Promise<void> {
+  if (device === "cpu") return;
+  const platform = `${process.platform}/${process.arch}`;
+  const offered = listSupportedBackends().map(({ name }) => name);
+  if (!offered.includes(device)) {
+    throw unavailable(device, `ONNX Runtime ${version} for ${platform} knows only ${offered.join(", ")}.`);
+  }
+  const answer = await addTwoNumbers(device).catch((error: unknown) => shorten(error));
+  if (answer === 3) return;
+  throw unavailable(
+    device,
+    `ONNX Runtime ${version} for ${platform} answered ${String(answer)}. ${REMEDIES[device]()}`,
+  );
+}
+
+const version = env.versions.node ?? env.versions.common;
+
+async function addTwoNumbers(device: Device): Promise<number | undefined> {
+  const args = { pair: { a: float32([1], [1]), b: float32([2], [1]) } };
+  const add = ({ pair: { a, b } = {} }: Groups<tf.Tensor>): Groups<tf.Tensor> => ({
+    out: { sum: tf.add(a as tf.Tensor, b as tf.Tensor) },
+  });
+  const program = await Program.build(add, args, { device, threads: 1 });
+  try {
+    return (await program.run(args, {}))["out"]?.["sum"]?.data[0];
+  } finally {
+    await program.release();
+  }
+}
+
+function unavailable(device: Device, why: string): PeftError {
+  return new PeftError("DEVICE_UNAVAILABLE", `The device "${device}" cannot be used: ${why} Or use device "cpu".`);
+}
+
+/** The sentence that says what failed, without the place in ONNX Runtime's source in front of it. */
+function shorten(error: unknown): string {
+  const lines = (error instanceof Error ? error.message : String(error)).trim().split("\n");
+  const sentence = (lines[0] ?? "").replace(/^\/\S+:\d+ .* was false\. /, "");
+  return `"${sentence.slice(0, 300)}"`;
+}
+
+const REMEDIES: Readonly<Record<Exclude<Device, "cpu">, () => string>> = {
+  webgpu: () =>
+    process.platform === "linux"
+      ? "WebGPU needs the Vulkan loader (Debian: libvulkan1) and the graphics card's Vulkan driver (for Intel and AMD: mesa-vulkan-drivers); `vulkaninfo --summary` lists what is found."
+      : "WebGPU needs the graphics card's current driver.",
+  cuda: () =>
+    `CUDA needs NVIDIA's driver, CUDA 12 with cuDNN 9 on the library path, and ONNX Runtime's CUDA libraries, which its npm package does not hold: fetch them with \`node ${installScript()} --onnxruntime-node-install=cuda12\`.`,
+};
+
+/** onnxruntime-node's own script; where this package lies, depends on the package manager. */
+function installScript(): string {
+  const main = createRequire(import.meta.url).resolve("onnxruntime-node");
+  return join(main, "..", "..", "script", "install.js");
+}
