@@ -2,7 +2,8 @@ import type { HostTensor } from "@peftjs/core";
 import { float32 } from "@peftjs/core";
 import type { Engine } from "@peftjs/engine";
 import { createEngine } from "@peftjs/engine";
-import { installMatchers, tol } from "@peftjs/testkit";
+import type { Tolerance } from "@peftjs/testkit";
+import { compiledEngine, eagerEngine, installMatchers, tol } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, expect } from "vitest";
 
@@ -15,8 +16,8 @@ export let cpu: Engine;
 export let onnx: Engine;
 
 beforeAll(async () => {
-  cpu = await createEngine({ kind: "eager", backend: "cpu" });
-  onnx = await createEngine({ kind: "onnx", threads: 1 });
+  cpu = await createEngine(eagerEngine);
+  onnx = await createEngine(compiledEngine);
 });
 
 export async function run(engine: Engine, op: Op, inputs: Inputs): Promise<HostTensor> {
@@ -27,11 +28,11 @@ export async function run(engine: Engine, op: Op, inputs: Inputs): Promise<HostT
 }
 
 /** The compiled result against the same kernel of the tfjs cpu backend. */
-export async function compare(op: Op, inputs: Inputs): Promise<void> {
+export async function compare(op: Op, inputs: Inputs, tolerance: Tolerance = tol.float32): Promise<void> {
   const [expected, actual] = [await run(cpu, op, inputs), await run(onnx, op, inputs)];
   expect(actual.shape).toEqual(expected.shape);
   expect(actual.dtype).toBe(expected.dtype);
-  expect(actual.data).toBeAllClose(expected.data, tol.float32);
+  expect(actual.data).toBeAllClose(expected.data, tolerance);
 }
 
 /** ∂ Σ w·op / ∂ inputs with fixed weights w, in both engines. */
