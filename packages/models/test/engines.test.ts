@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createEngine, type EngineOptions, type TensorFunction } from "@peftjs/engine";
 import { float32, int32, type BaseModel, type Head, type HostTensor } from "@peftjs/core";
+import { compiledEngine, eagerEngine } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { architectureOf, builtInArchitectures, createModel } from "../src/index.ts";
 import { lossAndGradientTensors, ownNames, plainForward, withAliases } from "./support/plainForward.ts";
@@ -21,11 +22,7 @@ interface Case {
 const fixture = JSON.parse(
   readFileSync(new URL("../../../fixtures/models/encoders.json", import.meta.url), "utf8"),
 ) as { cases: Case[] };
-const engines: readonly EngineOptions[] = [
-  { kind: "eager", backend: "cpu" },
-  { kind: "eager", backend: "wasm" },
-  { kind: "onnx", threads: 1 },
-];
+const engines: readonly EngineOptions[] = [eagerEngine, { kind: "eager", backend: "wasm" }, compiledEngine];
 
 /** Largest difference, in units of the reference's largest value. */
 const RELATIVE = 1e-5;

@@ -1,5 +1,6 @@
 export { tol, worstDifference } from "./close.ts";
 export type { Comparable, Difference, Tolerance } from "./close.ts";
+export { compiledEngine, eagerEngine } from "./engines.ts";
 export { compareAllClose, installMatchers } from "./matchers.ts";
 export { gradientCheck } from "./gradientCheck.ts";
 export type { GradientCheckOptions } from "./gradientCheck.ts";
