@@ -1,26 +1,23 @@
 import type { DType } from "@peftjs/core";
-import { PeftError } from "@peftjs/core";
-import type { KernelDefinition } from "./definition.ts";
+import { sizeOf } from "@peftjs/core";
+import type { KernelCall, KernelDefinition } from "./definition.ts";
 import { normalizeAxes } from "./shapes.ts";
 
+/** Kernels that read where indices point. */
 export const INDEXING: readonly KernelDefinition[] = [
   {
     name: "GatherV2",
-    infer: (call) => {
-      const [x, indices] = [call.input("x"), call.input("indices")];
-      const batchDims = call.has("batchDims") ? call.number("batchDims") : 0;
-      if (batchDims !== 0) {
-        throw new PeftError(
-          "KERNEL_UNSUPPORTED",
-          `gather with batchDims ${batchDims} cannot be compiled. Reshape so that batchDims is 0.`,
-        );
-      }
-      const [axis] = normalizeAxes([call.number("axis")], x.shape.length) as [number];
-      return [{ shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)], dtype: x.dtype }];
-    },
+    infer: (call) => [{ shape: gatherShapes(call).result, dtype: call.input("x").dtype }],
     lower: ({ call, args, emit }) => {
-      const [axis] = normalizeAxes([call.number("axis")], call.input("x").shape.length) as [number];
-      return [emit.op("Gather", args, { attributes: { axis: BigInt(axis) } })];
+      const [x, indices] = args as [string, string];
+      const { axis, batchDims, blocks, places, result } = gatherShapes(call);
+      if (batchDims === 0) return [emit.op("Gather", args, { attributes: { axis: BigInt(axis) } })];
+      // x as [batch, dim, outer, inner], so that the indices of a batch point at its own rows.
+      const swap = (name: string): string => emit.op("Transpose", [name], { attributes: { perm: [0n, 2n, 1n, 3n] } });
+      const rows = swap(emit.op("Reshape", [x, emit.ints(blocks)]));
+      const pointers = emit.op("Reshape", [emit.cast(indices, "int64"), emit.ints(places)]);
+      const found = emit.op("GatherND", [rows, pointers], { attributes: { batch_dims: 1n } });
+      return [emit.op("Reshape", [swap(found), emit.ints(result)])];
     },
   },
   {
@@ -31,17 +28,6 @@ export const INDEXING: readonly KernelDefinition[] = [
       return [{ shape: [...indices.shape.slice(0, -1), ...params.shape.slice(depth)], dtype: params.dtype }];
     },
     lower: ({ args, emit }) => [emit.op("GatherND", [args[0] as string, emit.cast(args[1] as string, "int64")])],
-  },
-  {
-    name: "ScatterNd",
-    infer: (call) => [{ shape: call.numbers("shape"), dtype: call.input("updates").dtype }],
-    lower: ({ call, args, emit, outputs }) => {
-      const [indices, updates] = args as [string, string];
-      const empty = emit.op("Expand", [emit.scalar(0, outputs[0]?.dtype), emit.ints(call.numbers("shape"))]);
-      return [
-        emit.op("ScatterND", [empty, emit.cast(indices, "int64"), updates], { attributes: { reduction: "add" } }),
-      ];
-    },
   },
   {
     // A comparison with 0 … depth − 1: indices outside give a row of `offValue`, as in tfjs. (ONNX's OneHot counts negative ones from the end.)
@@ -64,6 +50,23 @@ export const INDEXING: readonly KernelDefinition[] = [
     },
   },
 ];
+
+/** x is [batch, outer, dim, inner], its dimension `dim` is read at the places [batch, rest] of the indices. */
+function gatherShapes(call: KernelCall) {
+  const [x, indices] = [call.input("x").shape, call.input("indices").shape];
+  const [axis = 0] = normalizeAxes([call.number("axis")], x.length);
+  const [batchDims = 0] = normalizeAxes([call.has("batchDims") ? call.number("batchDims") : 0], indices.length);
+  const batch = sizeOf(x.slice(0, batchDims));
+  const blocks = [batch, sizeOf(x.slice(batchDims, axis)), x[axis] as number, sizeOf(x.slice(axis + 1))];
+  const places = [batch, sizeOf(indices.slice(batchDims)), 1];
+  return {
+    axis,
+    batchDims,
+    blocks,
+    places,
+    result: [...x.slice(0, axis), ...indices.slice(batchDims), ...x.slice(axis + 1)],
+  };
+}
 
 function oneHotType(attributes: Readonly<Record<string, unknown>>): DType {
   return (attributes["dtype"] as DType | undefined) ?? "int32";

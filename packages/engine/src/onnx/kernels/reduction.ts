@@ -1,21 +1,39 @@
 import type { DType } from "@peftjs/core";
-import type { KernelCall, KernelDefinition } from "./definition.ts";
+import type { KernelCall, KernelDefinition, LoweringCall } from "./definition.ts";
 import { normalizeAxes, reducedShape } from "./shapes.ts";
+import type { Accepts } from "./types.ts";
+import { castTo, computed, computedType } from "./types.ts";
 
-/** ReduceX over `attribute`; axes are an input except where this operator set still has them as an attribute. */
-function reduction(name: string, to: string, attribute = "axis"): KernelDefinition {
+interface ReductionSpec {
+  readonly to: string | ((context: LoweringCall, x: string, reduce: (type: string, x: string) => string) => string);
+  /** tfjs's name of the attribute that lists the axes. */
+  readonly attribute?: string;
+  /** Type of the result, from the operand's. */
+  readonly dtype?: (from: DType) => DType;
+  readonly accepts?: Accepts;
+}
+
+function reduction(
+  name: string,
+  { to, attribute = "axis", dtype = (from) => from, accepts = "numbers" }: ReductionSpec,
+): KernelDefinition {
   return {
     name,
     infer: (call) => {
       const x = call.input("x");
-      return [{ shape: reducedShape(x.shape, axesOf(call, attribute), call.boolean("keepDims")), dtype: x.dtype }];
+      const shape = reducedShape(x.shape, axesOf(call, attribute), call.boolean("keepDims"));
+      return [{ shape, dtype: dtype(x.dtype) }];
     },
-    lower: ({ call, args, emit }) => {
+    lower: (context) => {
+      const { call, args, emit } = context;
       const x = call.input("x");
       const axes = normalizeAxes(axesOf(call, attribute), x.shape.length);
-      if (axes.length === 0) return [emit.op("Identity", args)];
-      const keepdims = call.boolean("keepDims") ? 1n : 0n;
-      return [emit.op(to, [args[0] as string, emit.ints(axes)], { attributes: { keepdims } })];
+      const attributes = { keepdims: call.boolean("keepDims") ? 1n : 0n };
+      const reduce = (type: string, value: string): string =>
+        axes.length === 0 ? value : emit.op(type, [value, emit.ints(axes)], { attributes });
+      const write = ([value]: readonly string[]): string =>
+        typeof to === "string" ? reduce(to, value as string) : to(context, value as string, reduce);
+      return [computed(emit, { from: x.dtype, to: dtype(x.dtype), accepts }, args, write)];
     },
   };
 }
@@ -25,15 +43,16 @@ function axesOf(call: KernelCall, attribute: string): readonly number[] {
   return call.has(attribute) ? call.numbers(attribute) : call.input("x").shape.map((_, axis) => axis);
 }
 
-/** Truth reductions go through int32: ONNX reduces numbers only. */
-function truth(name: string, to: string): KernelDefinition {
-  const numeric = reduction(name, to);
-  return {
-    ...numeric,
-    lower: (context) => {
-      const asNumber = context.emit.cast(context.args[0] as string, "int32");
-      return [context.emit.cast(numeric.lower({ ...context, args: [asNumber] })[0] as string, "bool")];
-    },
+/** tfjs counts truth values. */
+const counted = (from: DType): DType => (from === "bool" ? "int32" : from);
+
+/** ONNX Runtime's extremes skip NaN or not, as the values lie in memory. Σ|x| is NaN exactly if one of the values is. */
+function extreme(to: string) {
+  return ({ call, emit }: LoweringCall, x: string, reduce: (type: string, x: string) => string): string => {
+    const result = reduce(to, x);
+    if (call.input("x").dtype !== "float32" || result === x) return result;
+    const total = reduce("ReduceL1", x);
+    return emit.op("Where", [emit.op("IsNaN", [total]), total, result]);
   };
 }
 
@@ -42,21 +61,23 @@ function argument(name: string): KernelDefinition {
     name,
     infer: (call) => [{ shape: reducedShape(call.input("x").shape, call.numbers("axis"), false), dtype: "int32" }],
     lower: ({ call, args, emit }) => {
-      const [axis] = normalizeAxes(call.numbers("axis"), call.input("x").shape.length);
-      const index = emit.op(name, args, { attributes: { axis: BigInt(axis ?? 0), keepdims: 0n } });
-      return [emit.cast(index, "int32")];
+      const { shape, dtype } = call.input("x");
+      const [axis = 0] = normalizeAxes(call.numbers("axis"), shape.length);
+      const x = castTo(emit, args[0] as string, dtype, computedType(dtype, "numbers"));
+      return [emit.cast(emit.op(name, [x], { attributes: { axis: BigInt(axis), keepdims: 0n } }), "int32")];
     },
   };
 }
 
 export const REDUCTIONS: readonly KernelDefinition[] = [
-  reduction("Sum", "ReduceSum"),
-  reduction("Mean", "ReduceMean"),
-  reduction("Prod", "ReduceProd"),
-  reduction("Min", "ReduceMin"),
-  reduction("Max", "ReduceMax", "reductionIndices"),
-  truth("All", "ReduceMin"),
-  truth("Any", "ReduceMax"),
+  reduction("Sum", { to: "ReduceSum", dtype: counted }),
+  reduction("Prod", { to: "ReduceProd", dtype: counted }),
+  reduction("Mean", { to: "ReduceMean", dtype: () => "float32", accepts: "floats" }),
+  reduction("Min", { to: extreme("ReduceMin") }),
+  reduction("Max", { to: extreme("ReduceMax"), attribute: "reductionIndices" }),
+  // Of no values, all are true and none is: a product and a sum know that.
+  reduction("All", { to: "ReduceProd" }),
+  reduction("Any", { to: "ReduceSum" }),
   argument("ArgMax"),
   argument("ArgMin"),
   {
@@ -64,32 +85,55 @@ export const REDUCTIONS: readonly KernelDefinition[] = [
     infer: (call) => [call.input("logits")],
     lower: ({ call, args, emit }) => {
       const rank = call.input("logits").shape.length;
-      const [axis] = normalizeAxes([call.number("dim")], rank);
-      return [emit.op("Softmax", args, { attributes: { axis: BigInt(axis ?? rank - 1) } })];
+      const [axis = rank - 1] = normalizeAxes([call.number("dim")], rank);
+      return [emit.op("Softmax", args, { attributes: { axis: BigInt(axis) } })];
     },
   },
   {
     name: "Cumsum",
-    infer: (call) => [call.input("x")],
+    infer: (call) => [{ shape: call.input("x").shape, dtype: counted(call.input("x").dtype) }],
     lower: ({ call, args, emit }) => {
-      const flags = { exclusive: call.boolean("exclusive") ? 1n : 0n, reverse: call.boolean("reverse") ? 1n : 0n };
-      return [emit.op("CumSum", [args[0] as string, emit.scalar(call.number("axis"), "int64")], { attributes: flags })];
+      const { dtype } = call.input("x");
+      const attributes = { exclusive: call.boolean("exclusive") ? 1n : 0n, reverse: call.boolean("reverse") ? 1n : 0n };
+      const axis = emit.scalar(call.number("axis"), "int64");
+      return [
+        computed(emit, { from: dtype, to: counted(dtype), accepts: "numbers" }, args, ([x]) =>
+          emit.op("CumSum", [x as string, axis], { attributes }),
+        ),
+      ];
     },
   },
   {
-    // Adds the rows of x that share a segment: the gradient of a table look-up.
-    name: "UnsortedSegmentSum",
-    infer: (call) => {
-      const [x, ids] = [call.input("x"), call.input("segmentIds")];
-      return [{ shape: [call.number("numSegments"), ...x.shape.slice(ids.shape.length)], dtype: x.dtype }];
-    },
-    lower: ({ call, args, emit, outputs }) => {
-      const [x, ids] = args as [string, string];
-      const idShape = call.input("segmentIds").shape;
-      const dtype = outputs[0]?.dtype as DType;
-      const empty = emit.op("Expand", [emit.scalar(0, dtype), emit.ints(outputs[0]?.shape ?? [])]);
-      const indices = emit.op("Reshape", [emit.cast(ids, "int64"), emit.ints([...idShape, 1])]);
-      return [emit.op("ScatterND", [empty, indices, x], { attributes: { reduction: "add" } })];
+    name: "Cumprod",
+    infer: (call) => [{ shape: call.input("x").shape, dtype: counted(call.input("x").dtype) }],
+    lower: (context) => {
+      const { dtype } = context.call.input("x");
+      const conversion = { from: dtype, to: counted(dtype), accepts: "numbers" } as const;
+      return [computed(context.emit, conversion, context.args, ([x]) => cumulativeProduct(context, x as string))];
     },
   },
 ];
+
+/**
+ * ONNX has no cumulative product. Every result is the product over a row of x of its own, in which what comes later counts as 1: the same
+ * order of products as one after the other, in memory for n values per value.
+ */
+function cumulativeProduct({ call, emit }: LoweringCall, x: string): string {
+  const { shape, dtype } = call.input("x");
+  const [axis = 0] = normalizeAxes([call.number("axis")], shape.length);
+  const n = shape[axis] as number;
+  const [first, second] = call.boolean("reverse") ? [0, 1] : [1, 0];
+  const places = emit.op("Range", [emit.scalar(0, "int32"), emit.scalar(n, "int32"), emit.scalar(1, "int32")]);
+  const trailing = shape.slice(axis + 1).map(() => 1);
+  const along = [
+    [1, n],
+    [n, 1],
+  ].map((sides) => emit.op("Reshape", [places, emit.ints([...sides, ...trailing])]));
+  const counts = emit.op(call.boolean("exclusive") ? "Less" : "LessOrEqual", [
+    along[second] as string,
+    along[first] as string,
+  ]);
+  const rows = emit.op("Unsqueeze", [x, emit.ints([axis])]);
+  const filled = emit.op("Where", [counts, rows, emit.scalar(1, counted(dtype))]);
+  return emit.op("ReduceProd", [filled, emit.ints([axis + 1])], { attributes: { keepdims: 0n } });
+}

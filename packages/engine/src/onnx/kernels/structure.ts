@@ -1,13 +1,13 @@
-import type { DType } from "@peftjs/core";
 import { sizeOf } from "@peftjs/core";
-import type { Value, ValueType } from "../graph.ts";
+import * as tf from "@tensorflow/tfjs-core";
+import type { ValueType } from "../graph.ts";
 import type { KernelCall, KernelDefinition } from "./definition.ts";
 import { normalizeAxes } from "./shapes.ts";
 
 function reshape(
   name: string,
   input: string,
-  shapeOf: (call: KernelCall, x: Value) => readonly number[],
+  shapeOf: (call: KernelCall, x: ValueType) => readonly number[],
 ): KernelDefinition {
   return {
     name,
@@ -89,7 +89,7 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   {
     name: "Concat",
     infer: (call) => {
-      const [first] = call.inputs as [Value];
+      const [first] = call.inputs as [ValueType];
       const axis = axisOf(call, first.shape.length);
       const total = call.inputs.reduce((sum, input) => sum + (input.shape[axis] as number), 0);
       return [shaped(first.shape.with(axis, total), first)];
@@ -101,7 +101,7 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   {
     name: "Pack",
     infer: (call) => {
-      const [first] = call.inputs as [Value];
+      const [first] = call.inputs as [ValueType];
       const axis = axisOf(call, first.shape.length + 1);
       return [shaped([...first.shape.slice(0, axis), call.inputs.length, ...first.shape.slice(axis)], first)];
     },
@@ -113,6 +113,7 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   },
   {
     name: "Unpack",
+    list: true,
     infer: (call) => {
       const value = call.input("value");
       const axis = axisOf(call, value.shape.length);
@@ -127,6 +128,7 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   },
   {
     name: "SplitV",
+    list: true,
     infer: (call) => {
       const x = call.input("x");
       const { axis, sizes } = splitSizes(call);
@@ -138,24 +140,6 @@ export const STRUCTURE: readonly KernelDefinition[] = [
         attributes: { axis: BigInt(axis) },
         outputs: sizes.length,
       });
-    },
-  },
-  {
-    name: "PadV2",
-    infer: (call) => {
-      const paddings = call.attributes["paddings"] as readonly (readonly [number, number])[];
-      const x = call.input("x");
-      return [
-        shaped(
-          x.shape.map((size, axis) => size + (paddings[axis]?.[0] ?? 0) + (paddings[axis]?.[1] ?? 0)),
-          x,
-        ),
-      ];
-    },
-    lower: ({ call, args, emit, outputs }) => {
-      const paddings = call.attributes["paddings"] as readonly (readonly [number, number])[];
-      const pads = emit.ints([...paddings.map(([before]) => before), ...paddings.map(([, after]) => after)]);
-      return [emit.op("Pad", [args[0] as string, pads, emit.scalar(call.number("constantValue"), outputs[0]?.dtype)])];
     },
   },
   {
@@ -185,33 +169,68 @@ export const STRUCTURE: readonly KernelDefinition[] = [
     },
   },
   {
-    name: "Fill",
-    infer: (call) => [{ shape: call.numbers("shape"), dtype: fillType(call) }],
-    lower: ({ call, emit }) => [
-      emit.op("Expand", [emit.scalar(call.number("value"), fillType(call)), emit.ints(call.numbers("shape"))]),
-    ],
+    // diag(x)[i…, j…] = x[i…] where i = j, else 0. Rows of x followed by n zeros, read n at a time, have x on the diagonal.
+    name: "Diag",
+    infer: (call) => [shaped([...call.input("x").shape, ...call.input("x").shape], call.input("x"))],
+    lower: ({ call, args, emit, outputs }) => {
+      const { shape, dtype } = call.input("x");
+      const n = sizeOf(shape);
+      const column = emit.op("Reshape", [args[0] as string, emit.ints([n, 1])]);
+      const rows = emit.op("Pad", [column, emit.ints([0, 0, 0, n]), emit.scalar(0, dtype)]);
+      const list = emit.op("Reshape", [rows, emit.ints([-1])]);
+      const diagonal = emit.op("Slice", [list, emit.ints([0]), emit.ints([n * n])]);
+      return [emit.op("Reshape", [diagonal, emit.ints(outputs[0]?.shape ?? [])])];
+    },
   },
   {
-    name: "Range",
-    infer: (call) => [{ shape: [rangeSize(call)], dtype: fillType(call) }],
-    lower: ({ call, emit }) => {
-      const dtype = fillType(call);
-      const values = Array.from({ length: rangeSize(call) }, (_, i) => call.number("start") + i * call.number("step"));
-      return [
-        emit.constant({
-          type: dtype,
-          shape: [values.length],
-          data: dtype === "int32" ? Int32Array.from(values) : Float32Array.from(values),
-        }),
-      ];
+    name: "StridedSlice",
+    infer: (call) => [shaped(stridedSlice(call).finalShape, call.input("x"))],
+    lower: ({ call, args, emit }) => {
+      const { begin, strides, finalShape, counts } = stridedSlice(call);
+      // Past the first value there is no index for a step back: any number far below 0 is.
+      const ends = counts.map((count, axis) => {
+        const end = (begin[axis] as number) + count * (strides[axis] as number);
+        return end < 0 ? -(2 ** 31) : end;
+      });
+      const axes = emit.ints(counts.map((_, axis) => axis));
+      const sliced = emit.op("Slice", [args[0] as string, emit.ints(begin), emit.ints(ends), axes, emit.ints(strides)]);
+      return [emit.op("Reshape", [sliced, emit.ints(finalShape)])];
+    },
+  },
+  {
+    // Of two shapes, as tensors, the one both broadcast to.
+    name: "BroadcastArgs",
+    infer: (call) => [
+      { shape: [Math.max(sizeOf(call.input("s0").shape), sizeOf(call.input("s1").shape))], dtype: "int32" },
+    ],
+    lower: ({ call, args, emit, outputs }) => {
+      const rank = outputs[0]?.shape[0] ?? 0;
+      const [a, b] = args.map((arg, i) => {
+        const missing = rank - sizeOf(call.inputs[i]?.shape ?? []);
+        return emit.op("Pad", [arg, emit.ints([missing, 0]), emit.scalar(1, "int32")]);
+      }) as [string, string];
+      return [emit.op("Where", [emit.op("Equal", [a, emit.scalar(1, "int32")]), b, a])];
     },
   },
 ];
 
-function fillType(call: KernelCall): DType {
-  return call.has("dtype") ? (call.text("dtype") as DType) : "float32";
-}
-
-function rangeSize(call: KernelCall): number {
-  return Math.max(0, Math.ceil((call.number("stop") - call.number("start")) / call.number("step")));
+/** Begin, step and count per axis of x, and the result's shape, by tfjs's own rules for the masks. */
+function stridedSlice(call: KernelCall) {
+  const { shape } = call.input("x");
+  const list = (name: string): number[] => [...call.numbers(name)];
+  const { begin, end, strides, finalShape } = tf.slice_util.sliceInfo(
+    [...shape],
+    list("begin"),
+    list("end"),
+    list("strides"),
+    call.number("beginMask"),
+    call.number("endMask"),
+    call.number("ellipsisMask"),
+    call.number("newAxisMask"),
+    call.number("shrinkAxisMask"),
+  );
+  const counts = shape.map((_, axis) =>
+    Math.max(0, Math.ceil(((end[axis] as number) - (begin[axis] as number)) / (strides[axis] as number))),
+  );
+  return { begin, strides, finalShape, counts };
 }
