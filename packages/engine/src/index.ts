@@ -3,3 +3,8 @@ export type { EngineOptions } from "./createEngine.ts";
 export type { Device } from "./devices.ts";
 export type { EagerBackend } from "./eager/backends.ts";
 export type { CompiledFunction, CompileOptions, Counters, Engine, Groups, TensorFunction } from "./engine.ts";
+export type { AttributeValue, OnnxConstant, OnnxEmitter, OnnxNodeOptions, OnnxType } from "./onnx/emitter.ts";
+export type { ValueType } from "./onnx/graph.ts";
+export type { KernelCall, KernelDefinition, LoweringCall } from "./onnx/kernels/definition.ts";
+export { registerLowering } from "./onnx/registerLowering.ts";
+export type { RegisterLoweringOptions } from "./onnx/registerLowering.ts";

@@ -1,15 +1,17 @@
 import type { DType } from "@peftjs/core";
 
+/** A number is a float attribute, a bigint an integer one. */
 export type AttributeValue = number | bigint | string | readonly bigint[] | readonly number[];
 
 export type OnnxType = DType | "int64" | "uint32" | "uint8";
 
 export interface OnnxNode {
+  /** `kernel#index.part`: the kernel call that the node was written for. ONNX Runtime's errors name it. */
+  readonly name: string;
   readonly type: string;
   readonly domain: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** A number is a float attribute, a bigint an integer one. */
   readonly attributes: Readonly<Record<string, AttributeValue>>;
 }
 
@@ -20,32 +22,64 @@ export interface OnnxConstant {
   readonly data: Float32Array | Int32Array | Uint8Array | BigInt64Array | Uint32Array;
 }
 
-interface NodeOptions {
+export interface OnnxNodeOptions {
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
+  /** Domain of the operator; empty for ONNX's own operators (set 18). */
   readonly domain?: string;
+  /** How many results the node has. */
   readonly outputs?: number;
 }
 
-/** Collects ONNX nodes and constants while a graph is lowered. Equal small constants are written once. */
-export class OnnxEmitter {
+/** Writes ONNX nodes. Values are known by name: every method returns the name of what it adds. */
+export interface OnnxEmitter {
+  /** A node with one result, e.g. `emit.op("Clip", [x, emit.scalar(0), emit.scalar(6)])`. */
+  op(type: string, inputs: readonly string[], options?: OnnxNodeOptions): string;
+  /** A node with several results. An input that is left out is an empty name. */
+  multi(type: string, inputs: readonly string[], options: OnnxNodeOptions): string[];
+  /** An operator of ONNX Runtime's own domain, `com.microsoft`. */
+  contrib(type: string, inputs: readonly string[], attributes?: Readonly<Record<string, AttributeValue>>): string;
+  /** A constant of rank 0. */
+  scalar(value: number, type?: OnnxType): string;
+  /** An int64 list: shapes, axes, starts and ends. */
+  ints(values: readonly number[]): string;
+  /** The value in another type. */
+  cast(name: string, to: OnnxType): string;
+  /** A constant of any shape. Equal small ones are written once. */
+  constant(constant: Omit<OnnxConstant, "name">): string;
+}
+
+/** Collects the nodes and constants of a program. */
+export class ProgramEmitter implements OnnxEmitter {
   readonly nodes: OnnxNode[] = [];
   readonly constants: OnnxConstant[] = [];
   private readonly constantNames = new Map<string, string>();
   private counter = 0;
+  private origin = "";
+  private part = 0;
 
-  /** Adds a node with one result and returns the result's name. */
-  op(type: string, inputs: readonly string[], options: NodeOptions = {}): string {
+  /** Nodes that are added from now on are named after `origin`. */
+  nameAfter(origin: string): void {
+    this.origin = origin;
+    this.part = 0;
+  }
+
+  op(type: string, inputs: readonly string[], options: OnnxNodeOptions = {}): string {
     return this.multi(type, inputs, { ...options, outputs: 1 })[0] as string;
   }
 
-  /** Adds a node with several results. */
-  multi(type: string, inputs: readonly string[], options: NodeOptions): string[] {
+  multi(type: string, inputs: readonly string[], options: OnnxNodeOptions): string[] {
     const outputs = Array.from({ length: options.outputs ?? 1 }, () => this.fresh());
-    this.nodes.push({ type, domain: options.domain ?? "", inputs, outputs, attributes: options.attributes ?? {} });
+    this.nodes.push({
+      name: `${this.origin}.${this.part++}`,
+      type,
+      domain: options.domain ?? "",
+      inputs,
+      outputs,
+      attributes: options.attributes ?? {},
+    });
     return outputs;
   }
 
-  /** An op of ONNX Runtime's own domain. */
   contrib(type: string, inputs: readonly string[], attributes: Readonly<Record<string, AttributeValue>> = {}): string {
     return this.op(type, inputs, { attributes, domain: "com.microsoft" });
   }
@@ -54,7 +88,6 @@ export class OnnxEmitter {
     return this.constant({ type, shape: [], data: typedArray(type, [value]) });
   }
 
-  /** Shapes, axes and other int64 lists. */
   ints(values: readonly number[]): string {
     return this.constant({ type: "int64", shape: [values.length], data: BigInt64Array.from(values.map(BigInt)) });
   }
@@ -73,7 +106,7 @@ export class OnnxEmitter {
     return name;
   }
 
-  fresh(): string {
+  private fresh(): string {
     return `v${this.counter++}`;
   }
 }

@@ -4,6 +4,7 @@ import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, Tensor
 import { signatureOf } from "../groups.ts";
 import type { SessionSettings } from "./program.ts";
 import { Program } from "./program.ts";
+import { checkArguments } from "./trace/arguments.ts";
 
 const DEFAULT_MAX_PROGRAMS = 16;
 
@@ -45,6 +46,7 @@ class OnnxFunction implements CompiledFunction {
   }
 
   async run(args: Groups<HostTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
+    checkArguments(args);
     const program = await this.programFor(args);
     this.count.runs++;
     return program.run(args, into);

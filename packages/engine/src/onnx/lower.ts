@@ -1,11 +1,12 @@
-import { sizeOf } from "@peftjs/core";
+import { PeftError, sizeOf } from "@peftjs/core";
 import type { OnnxConstant } from "./emitter.ts";
-import { OnnxEmitter } from "./emitter.ts";
+import { ProgramEmitter } from "./emitter.ts";
 import type { Graph, GraphInput, GraphNode, Value } from "./graph.ts";
 import { sameShape, uniformOf } from "./graph.ts";
 import { KernelCall } from "./kernels/definition.ts";
 import { BINARY_NAMES } from "./kernels/elementwise.ts";
 import { KERNELS } from "./kernels/registry.ts";
+import { describeNode } from "./trace/places.ts";
 
 export interface LoweredInput {
   readonly group: string;
@@ -16,14 +17,16 @@ export interface LoweredInput {
 
 /** An ONNX program before it is written: nodes, constants, and which of the graph's inputs it reads. */
 export interface LoweredGraph {
-  readonly emit: OnnxEmitter;
+  readonly emit: ProgramEmitter;
   readonly inputs: readonly LoweredInput[];
   readonly outputs: readonly LoweredInput[];
+  /** The kernel calls; ONNX nodes are named after their place here: `kernel#index.part`. */
+  readonly calls: readonly GraphNode[];
 }
 
 /** Writes every node of the graph as ONNX. Inputs that nothing reads are left out. */
 export function lower(graph: Graph): LoweredGraph {
-  const emit = new OnnxEmitter();
+  const emit = new ProgramEmitter();
   const names = new Map<Value, string>();
   const used = new Set<Value>([
     ...graph.nodes.flatMap(({ inputs }) => inputs),
@@ -33,19 +36,43 @@ export function lower(graph: Graph): LoweredGraph {
     .filter(({ value }) => used.has(value))
     .map((input, i) => ({ ...input, onnxName: `in${i}` }));
   for (const { value, onnxName } of inputs) names.set(value, onnxName);
-  for (const node of graph.nodes) lowerNode(node, names, emit);
-  return { emit, inputs, outputs: outputsOf(graph.outputs, names, emit) };
+  graph.nodes.forEach((node, index) => {
+    emit.nameAfter(`${node.kernel}#${index}`);
+    lowerNode(node, names, emit);
+  });
+  emit.nameAfter("results");
+  return { emit, inputs, outputs: outputsOf(graph.outputs, names, emit), calls: graph.nodes };
 }
 
-function lowerNode(node: GraphNode, names: Map<Value, string>, emit: OnnxEmitter): void {
-  const definition = KERNELS.get(node.kernel);
-  if (definition === undefined) throw new Error(`No definition of kernel ${node.kernel}.`);
+function lowerNode(node: GraphNode, names: Map<Value, string>, emit: ProgramEmitter): void {
   const args = node.inputs.map((input, i) =>
     isScalarOperand(node, i) ? emit.scalar(uniformOf(input) as number, input.dtype) : nameOf(input, names, emit),
   );
-  const call = new KernelCall(node.kernel, node.inputNames, node.inputs, node.attributes);
-  const results = definition.lower({ call, args, outputs: node.outputs, emit });
+  const results = written(node, args, emit);
   node.outputs.forEach((output, i) => names.set(output, results[i] as string));
+}
+
+/** @throws PeftError naming the kernel's call, with the code of what `lower` threw or `LOWERING_INVALID`. */
+function written(node: GraphNode, args: readonly string[], emit: ProgramEmitter): readonly string[] {
+  const call = new KernelCall(node.kernel, node.inputNames, node.inputs, node.attributes);
+  let results: readonly unknown[];
+  try {
+    const definition = KERNELS.get(node.kernel);
+    if (definition === undefined) throw new Error("it has no lowering (any more)");
+    results = definition.lower({ call, args, outputs: node.outputs, emit });
+  } catch (error) {
+    const code = error instanceof PeftError ? error.code : "LOWERING_INVALID";
+    throw new PeftError(code, `${describeNode(node)} could not be lowered: ${String((error as Error).message)}`, {
+      cause: error,
+    });
+  }
+  const names = results.filter((name): name is string => typeof name === "string");
+  if (names.length === node.outputs.length && results.length === names.length) return names;
+  throw new PeftError(
+    "LOWERING_INVALID",
+    `${describeNode(node)} could not be lowered: lower must return the name of one ONNX value per result that infer announced ` +
+      `(${node.outputs.length}), got [${results.map(String).join(", ")}].`,
+  );
 }
 
 /** In a broadcasting operator a uniform constant is one number when the other operand already has the full shape. */
@@ -56,7 +83,7 @@ function isScalarOperand(node: GraphNode, index: number): boolean {
   return uniformOf(operand) !== null && sameShape(other.shape, node.outputs[0]?.shape ?? []);
 }
 
-function nameOf(value: Value, names: Map<Value, string>, emit: OnnxEmitter): string {
+function nameOf(value: Value, names: Map<Value, string>, emit: ProgramEmitter): string {
   const known = names.get(value);
   if (known !== undefined) return known;
   const name = constantName(value, emit);
@@ -64,7 +91,7 @@ function nameOf(value: Value, names: Map<Value, string>, emit: OnnxEmitter): str
   return name;
 }
 
-function constantName(value: Value, emit: OnnxEmitter): string {
+function constantName(value: Value, emit: ProgramEmitter): string {
   const { constant } = value;
   if (constant === null) throw new Error("A value is read before it is computed.");
   if (constant.kind === "data")
@@ -76,7 +103,7 @@ function constantName(value: Value, emit: OnnxEmitter): string {
 }
 
 /** Every result has a name of its own: a program may not return an argument, a constant, or one value twice, so those are copied. */
-function outputsOf(outputs: readonly GraphInput[], names: Map<Value, string>, emit: OnnxEmitter): LoweredInput[] {
+function outputsOf(outputs: readonly GraphInput[], names: Map<Value, string>, emit: ProgramEmitter): LoweredInput[] {
   const produced = new Set(emit.nodes.flatMap((node) => node.outputs));
   return outputs.map((output) => {
     const name = nameOf(output.value, names, emit);

@@ -5,9 +5,7 @@ import type { Groups, TensorFunction } from "../engine.ts";
 import type { Leaf } from "../groups.ts";
 import { regroup } from "../groups.ts";
 import type { LoweredInput } from "./lower.ts";
-import { lower } from "./lower.ts";
-import { simplify } from "./simplify/simplify.ts";
-import { trace } from "./trace/trace.ts";
+import { lowerFunction, programInvalid } from "./programErrors.ts";
 import { writeModel } from "./writer.ts";
 
 export interface SessionSettings {
@@ -44,7 +42,7 @@ export class Program {
 
   static async build(fn: TensorFunction, args: Groups<HostTensor>, settings: SessionSettings): Promise<Program> {
     const started = performance.now();
-    const lowered = lower(simplify(trace(fn, args)));
+    const lowered = lowerFunction(fn, args);
     const bytes = writeModel(lowered);
     const traced = performance.now();
     const session = await InferenceSession.create(bytes, {
@@ -61,6 +59,8 @@ export class Program {
         : { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
       // Adam's second moments underflow to denormals, which are a hundred times slower to multiply.
       extra: { session: { set_denormal_as_zero: "1" } },
+    }).catch((error: unknown) => {
+      throw programInvalid(error, fn, args);
     });
     const times = { traceMilliseconds: traced - started, openMilliseconds: performance.now() - traced };
     return new Program(session, lowered, times);

@@ -45,6 +45,7 @@ export function writeModel({ emit, inputs, outputs }: LoweredGraph): Uint8Array 
 
 function nodeProto(node: OnnxNode): NodeProto {
   return create(NodeProtoSchema, {
+    name: node.name,
     opType: node.type,
     domain: node.domain,
     input: [...node.inputs],

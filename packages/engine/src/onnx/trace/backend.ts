@@ -1,36 +1,74 @@
-import type { DType } from "@peftjs/core";
+import type { HostTensor } from "@peftjs/core";
 import { PeftError, sizeOf } from "@peftjs/core";
 import type { KernelFunc, NamedAttrMap, NamedTensorInfoMap, TensorInfo } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
+import type { Leaf } from "../../groups.ts";
 import type { GraphNode, ValueType } from "../graph.ts";
 import { uniform, Value } from "../graph.ts";
 import type { KernelDefinition } from "../kernels/definition.ts";
 import { KernelCall } from "../kernels/definition.ts";
+import { KERNELS } from "../kernels/registry.ts";
+import {
+  capturedTensor,
+  describeCall,
+  disposedTensor,
+  isDisposed,
+  randomDuringTrace,
+  readDuringTrace,
+  shapeText,
+  stackHere,
+  supportedType,
+  writerCall,
+} from "./failures.ts";
+import { LiveValues } from "./isolation.ts";
+import { rememberStack } from "./places.ts";
 
 export const TRACE_BACKEND = "peftjs-trace";
 
+/** What one call of a function has done so far. */
+export class Recording {
+  readonly nodes: GraphNode[] = [];
+  readonly live = new LiveValues();
+  readonly inputs = new Map<Value, Leaf<HostTensor>>();
+  /** Keep the stack of every call. It takes time, so it is done only to explain a failure. */
+  readonly withStacks: boolean;
+  /** An error that nobody saw: what a promise waits for cannot throw. */
+  unseen: PeftError | null = null;
+
+  constructor(withStacks: boolean) {
+    this.withStacks = withStacks;
+  }
+}
+
 /** A tfjs backend whose kernels compute shapes only and record themselves. A tensor's data id is its graph value. */
 export class TraceBackend extends tf.KernelBackend {
-  nodes: GraphNode[] = [];
+  recording: Recording | null = null;
 
   override write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object {
-    return constantValue(values as ArrayLike<number>, { shape, dtype: supportedType(dtype) });
+    if (drawsRandomNumbers()) throw randomDuringTrace();
+    const type = { shape, dtype: supportedType(dtype, writerCall) };
+    return this.current().live.add(constantValue(values as ArrayLike<number>, type));
   }
 
-  override readSync(): never {
-    throw new PeftError(
-      "READ_DURING_TRACE",
-      "A tensor's values were read (dataSync, arraySync, print) while the function was being compiled, when there are none yet. " +
-        "Keep the computation in tensor operations, or pass the value in as an argument.",
-    );
+  /** Constants can be read; everything else has no value yet. */
+  override readSync(dataId: object): tf.backend_util.TypedArray {
+    const values = valuesOf(dataId);
+    if (values === null) throw readDuringTrace(this.nameOf(dataId));
+    return values;
   }
 
-  override read(): never {
-    return this.readSync();
+  /** The promise of a value that there is not stays open, and the trace fails: a rejected one could end the process unheard. */
+  override async read(dataId: object): Promise<tf.backend_util.TypedArray> {
+    const values = valuesOf(dataId);
+    if (values !== null) return values;
+    const error = readDuringTrace(this.nameOf(dataId));
+    if (this.recording === null) throw error;
+    this.recording.unseen ??= error;
+    return new Promise(() => {});
   }
 
-  override disposeData(): boolean {
-    return true;
+  override disposeData(dataId: object): boolean {
+    return this.recording?.live.remove(dataId as Value) ?? true;
   }
 
   override numDataIds(): number {
@@ -49,20 +87,25 @@ export class TraceBackend extends tf.KernelBackend {
     return false;
   }
 
-  override refCount(): number {
-    return 1;
+  override refCount(dataId: object): number {
+    return this.recording?.live.count(dataId as Value) ?? 0;
   }
 
-  override incRef(): void {}
+  override incRef(dataId: object): void {
+    this.recording?.live.add(dataId as Value);
+  }
 
   override dispose(): void {}
 
   /** Records one kernel call and returns its results. */
   record(definition: KernelDefinition, inputs: NamedTensorInfoMap, attributes: NamedAttrMap): TensorInfo[] {
+    const { nodes, live, withStacks } = this.current();
     const inputNames = Object.keys(inputs).filter((name) => inputs[name] !== undefined && inputs[name] !== null);
-    const values = inputNames.map((name) => valueOf(inputs[name] as TensorInfo, definition.name));
-    const call = new KernelCall(definition.name, inputNames, values, attributes as Readonly<Record<string, unknown>>);
-    const outputs = definition.infer(call).map((type) => new Value(type));
+    const values = inputNames.map((name) => this.valueBehind(inputs[name] as TensorInfo, definition.name));
+    // A copy of its own: the stack is kept by it.
+    const call = new KernelCall(definition.name, inputNames, values, { ...attributes });
+    if (withStacks) rememberStack(call.attributes, stackHere());
+    const outputs = infer(definition, call).map((type) => live.add(new Value(type)));
     const node: GraphNode = {
       kernel: definition.name,
       inputNames,
@@ -71,23 +114,65 @@ export class TraceBackend extends tf.KernelBackend {
       outputs,
     };
     for (const output of outputs) output.producer = node;
-    this.nodes.push(node);
+    nodes.push(node);
     return outputs.map((output) => ({ dataId: output, shape: [...output.shape], dtype: output.dtype }));
+  }
+
+  private current(): Recording {
+    if (this.recording !== null) return this.recording;
+    throw new PeftError(
+      "TRACE_CLOSED",
+      "An operation ran on the compiled engine's backend after the function returned.",
+    );
+  }
+
+  private valueBehind(info: TensorInfo, kernel: string): Value {
+    const subject = (): string => `An input of ${describeCall(kernel)}`;
+    const { dataId } = info;
+    if (!this.current().live.has(dataId)) throw capturedTensor(info, subject());
+    if (isDisposed(info)) throw disposedTensor(info, subject());
+    return dataId;
+  }
+
+  private nameOf(dataId: object): string {
+    if (!(dataId instanceof Value)) return "a tensor";
+    const argument = this.recording?.inputs.get(dataId);
+    const origin =
+      argument !== undefined
+        ? ` (the argument ${argument.group}/${argument.name})`
+        : dataId.producer !== null
+          ? ` (the result of kernel ${dataId.producer.kernel})`
+          : "";
+    return `a ${dataId.dtype} tensor of shape ${shapeText(dataId.shape)}${origin}`;
   }
 }
 
-function valueOf(info: TensorInfo, kernel: string): Value {
-  if (info.dataId instanceof Value) return info.dataId;
-  throw new PeftError(
-    "CAPTURED_TENSOR",
-    `${kernel} uses a tensor of shape [${info.shape.join(", ")}] that was made outside the compiled function. ` +
-      "Pass it in as an argument: everything that changes from call to call is one.",
-  );
+/** The types of a call's results. An error of the shapes names the call. */
+function infer(definition: KernelDefinition, call: KernelCall): ValueType[] {
+  let types: readonly ValueType[];
+  try {
+    types = definition.infer(call);
+  } catch (error) {
+    if (!(error instanceof PeftError)) throw error;
+    throw new PeftError(error.code, `${describeCall(definition.name)}: ${error.message}`, { cause: error });
+  }
+  return types.map(({ shape, dtype }) => {
+    if (shape.some((dimension) => !Number.isInteger(dimension) || dimension < 0)) {
+      throw new PeftError(
+        "LOWERING_INVALID",
+        `infer of kernel ${definition.name} returned the shape ${shapeText(shape)} for ${describeCall(definition.name)}. ` +
+          "Dimensions are integers from 0 on.",
+      );
+    }
+    return { shape, dtype: supportedType(dtype, () => describeCall(definition.name)) };
+  });
 }
 
-function supportedType(dtype: tf.DataType): DType {
-  if (dtype === "float32" || dtype === "int32" || dtype === "bool") return dtype;
-  throw new PeftError("DTYPE_UNSUPPORTED", `A ${dtype} tensor cannot be compiled. Use float32, int32 or bool.`);
+const RANDOM = /^(?:rand\w*|truncatedNormal|multinomial)__op$/;
+
+/** tfjs draws on the host and writes the numbers as a constant. Its operations name the scopes that they run in. */
+function drawsRandomNumbers(): boolean {
+  return tf.engine().state.scopeStack.some(({ name }) => RANDOM.test(name));
 }
 
 /** Equal values are kept as one number: gradients call `ones(shape)` for shapes of any size. */
@@ -97,24 +182,30 @@ function constantValue(values: ArrayLike<number>, type: ValueType): Value {
   let equal = true;
   for (let i = 1; equal && i < size; i++) equal = Object.is(Number(values[i]), first);
   if (equal && size > 0) return uniform(type, first);
-  const data =
-    type.dtype === "float32"
-      ? Float32Array.from(values)
-      : type.dtype === "int32"
-        ? Int32Array.from(values)
-        : Uint8Array.from(values, Number);
-  return new Value(type, { kind: "data", data });
+  const data = hostArray(type, 0);
+  return new Value(type, { kind: "data", data: (data.constructor as Float32ArrayConstructor).from(values, Number) });
 }
 
-/** Makes every kernel of `definitions` available on the tracing backend. */
-export function registerTraceKernels(definitions: Iterable<KernelDefinition>): void {
-  for (const definition of definitions) {
-    const kernelFunc: KernelFunc = ({ inputs, attrs, backend }) => {
-      const results = (backend as TraceBackend).record(definition, inputs, attrs ?? {});
-      return results.length === 1 && definition.name !== "Unpack" && definition.name !== "SplitV"
-        ? (results[0] as TensorInfo)
-        : results;
-    };
-    tf.registerKernel({ kernelName: definition.name, backendName: TRACE_BACKEND, kernelFunc });
-  }
+function valuesOf(dataId: object): tf.backend_util.TypedArray | null {
+  if (!(dataId instanceof Value) || dataId.constant === null) return null;
+  const { constant } = dataId;
+  return constant.kind === "data"
+    ? constant.data.slice()
+    : hostArray(dataId, sizeOf(dataId.shape)).fill(constant.value);
+}
+
+function hostArray({ dtype }: ValueType, size: number): HostTensor["data"] {
+  if (dtype === "float32") return new Float32Array(size);
+  return dtype === "int32" ? new Int32Array(size) : new Uint8Array(size);
+}
+
+/** Makes the kernel available on the tracing backend. What it does is looked up when it is called. */
+export function registerTraceKernel(name: string): void {
+  if (tf.getKernel(name, TRACE_BACKEND) !== undefined) return;
+  const kernelFunc: KernelFunc = ({ inputs, attrs, backend }) => {
+    const definition = KERNELS.get(name) as KernelDefinition;
+    const results = (backend as TraceBackend).record(definition, inputs, attrs ?? {});
+    return results.length === 1 && definition.list !== true ? (results[0] as TensorInfo) : results;
+  };
+  tf.registerKernel({ kernelName: name, backendName: TRACE_BACKEND, kernelFunc });
 }

@@ -3,30 +3,53 @@ import { PeftError } from "@peftjs/core";
 import { activateCpu } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Groups, TensorFunction } from "../../engine.ts";
+import type { Leaf } from "../../groups.ts";
 import { leaves, regroup } from "../../groups.ts";
-import type { Graph, GraphInput, ValueType } from "../graph.ts";
+import type { Graph, GraphInput } from "../graph.ts";
 import { Value } from "../graph.ts";
 import { KERNELS } from "../kernels/registry.ts";
-import { registerTraceKernels, TRACE_BACKEND, TraceBackend } from "./backend.ts";
+import { checkArguments } from "./arguments.ts";
+import { Recording, registerTraceKernel, TRACE_BACKEND, TraceBackend } from "./backend.ts";
+import { capturedTensor, disposedTensor, isDisposed, kernelMissing } from "./failures.ts";
+import { isolated } from "./isolation.ts";
+import { refusePromise, resultLeaves } from "./results.ts";
 
-/** Calls `fn` once on tensors without values and returns what it computed as a graph. */
-export function trace(fn: TensorFunction, args: Groups<HostTensor>): Graph {
+/** Frames of tfjs between a kernel and its caller are many; ten, V8's own limit, would not reach through them. */
+const STACK_DEPTH = 200;
+
+export interface TraceOptions {
+  /** Remember where every kernel was called, for `describeNode`. Costs time. */
+  readonly withStacks?: boolean;
+}
+
+/**
+ * Calls `fn` once on tensors without values and returns what it computed as a graph. Whether that succeeds or fails, tfjs is left as
+ * it was: active backend, scopes, recorded gradient, count of tensors.
+ */
+export function trace(fn: TensorFunction, args: Groups<HostTensor>, options: TraceOptions = {}): Graph {
+  checkArguments(args);
   const backend = traceBackend();
+  if (backend.recording !== null) {
+    throw new PeftError(
+      "TRACE_NESTED",
+      "A compiled function is run inside a function that is being compiled. Call the inner function itself: it becomes part of the outer program.",
+    );
+  }
   const previous = tf.getBackend();
+  const depth = Error.stackTraceLimit;
+  const recording = new Recording(options.withStacks ?? false);
   // Without an asynchronous initialiser the switch is complete when the call returns; the promise adds nothing.
   void tf.setBackend(TRACE_BACKEND);
-  backend.nodes = [];
+  Error.stackTraceLimit = Math.max(depth, STACK_DEPTH);
+  backend.recording = recording;
   try {
-    tf.engine().startScope("trace");
-    try {
-      return record(fn, args, backend);
-    } finally {
-      tf.engine().endScope();
-    }
+    return isolated(() => record(fn, args, { backend, recording }));
   } catch (error) {
-    throw explain(error);
+    throw recording.unseen ?? explain(error);
   } finally {
-    backend.nodes = [];
+    recording.live.forget();
+    backend.recording = null;
+    Error.stackTraceLimit = depth;
     leaveTo(previous);
   }
 }
@@ -37,24 +60,38 @@ function leaveTo(previous: string | null | undefined): void {
   else activateCpu();
 }
 
-function record(fn: TensorFunction, args: Groups<HostTensor>, backend: TraceBackend): Graph {
-  const inputs: GraphInput[] = leaves(args).map(({ group, name, value }) => ({ group, name, value: new Value(value) }));
-  const tensors = regroup(inputs.map(({ group, name, value }) => ({ group, name, value: tensorOf(value, backend) })));
-  const results = leaves(fn(tensors));
-  const outputs = results.map(({ group, name, value }) => ({ group, name, value: value.dataId as unknown as Value }));
-  for (const { group, name, value } of outputs) {
-    if (!(value instanceof Value)) {
-      throw new PeftError(
-        "CAPTURED_TENSOR",
-        `The result ${group}/${name} is a tensor that was made outside the compiled function. Pass it in as an argument.`,
-      );
-    }
+interface Session {
+  readonly backend: TraceBackend;
+  readonly recording: Recording;
+}
+
+function record(fn: TensorFunction, args: Groups<HostTensor>, { backend, recording }: Session): Graph {
+  const variables = Object.values(tf.engine().state.registeredVariables);
+  const tensors = leaves(args).map((leaf) => {
+    const value = recording.live.add(new Value(leaf.value));
+    recording.inputs.set(value, leaf);
+    return { ...leaf, value: tensorOf(value, backend) };
+  });
+  const returned: unknown = fn(regroup(tensors));
+  refusePromise(returned);
+  const outputs = resultLeaves(returned).map((leaf) => ({ ...leaf, value: resultValue(leaf, recording) }));
+  if (recording.unseen !== null) throw recording.unseen;
+  for (const variable of variables) {
+    if (recording.live.has(variable.dataId)) throw capturedTensor(variable, "A tensor that is assigned to");
   }
-  return { inputs, nodes: backend.nodes, outputs };
+  const inputs: GraphInput[] = [...recording.inputs].map(([value, leaf]) => ({ ...leaf, value }));
+  return { inputs, nodes: recording.nodes, outputs };
+}
+
+function resultValue({ group, name, value }: Leaf<tf.Tensor>, { live }: Recording): Value {
+  const subject = `The result ${group}/${name}`;
+  if (!live.has(value.dataId)) throw capturedTensor(value, subject);
+  if (isDisposed(value)) throw disposedTensor(value, subject);
+  return value.dataId;
 }
 
 function tensorOf(value: Value, backend: TraceBackend): tf.Tensor {
-  return tf.engine().makeTensorFromDataId(value, [...value.shape], value.dtype as ValueType["dtype"], backend);
+  return tf.engine().makeTensorFromDataId(value, [...value.shape], value.dtype, backend);
 }
 
 function traceBackend(): TraceBackend {
@@ -62,17 +99,12 @@ function traceBackend(): TraceBackend {
   if (known instanceof TraceBackend) return known;
   // Priority below every real backend: tfjs never picks it by itself.
   tf.registerBackend(TRACE_BACKEND, () => new TraceBackend(), -1);
-  registerTraceKernels(KERNELS.values());
+  for (const name of KERNELS.keys()) registerTraceKernel(name);
   return tf.findBackend(TRACE_BACKEND) as TraceBackend;
 }
 
 /** tfjs reports a kernel without a definition as a plain error; it becomes one that says what to do. */
 function explain(error: unknown): unknown {
   const kernel = error instanceof Error ? /Kernel '(\w+)' not registered/.exec(error.message)?.[1] : undefined;
-  if (kernel === undefined) return error;
-  return new PeftError(
-    "KERNEL_MISSING",
-    `The operation ${kernel} cannot be compiled yet. Write it with other tfjs operations, or run with the eager engine: createEngine({ kind: "eager" }).`,
-    { cause: error },
-  );
+  return kernel === undefined ? error : kernelMissing(kernel, error as Error);
 }

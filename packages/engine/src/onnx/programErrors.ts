@@ -1,0 +1,52 @@
+import type { HostTensor } from "@peftjs/core";
+import { PeftError } from "@peftjs/core";
+import type { Groups, TensorFunction } from "../engine.ts";
+import type { GraphNode } from "./graph.ts";
+import type { LoweredGraph } from "./lower.ts";
+import { lower } from "./lower.ts";
+import { simplify } from "./simplify/simplify.ts";
+import { shapeText } from "./trace/failures.ts";
+import { describeNode } from "./trace/places.ts";
+import { trace } from "./trace/trace.ts";
+
+/**
+ * The function as a program. When a lowering fails, the function is traced once more with the places of all calls, so that the
+ * error names the one: keeping them takes too much time to do it always.
+ */
+export function lowerFunction(fn: TensorFunction, args: Groups<HostTensor>): LoweredGraph {
+  const graph = trace(fn, args);
+  try {
+    return lower(simplify(graph));
+  } catch {
+    return lowerWithPlaces(fn, args);
+  }
+}
+
+function lowerWithPlaces(fn: TensorFunction, args: Groups<HostTensor>): LoweredGraph {
+  return lower(simplify(trace(fn, args, { withStacks: true })));
+}
+
+/** What ONNX Runtime says of a program, with the kernel's call that the node it names was written for. */
+export function programInvalid(error: unknown, fn: TensorFunction, args: Groups<HostTensor>): PeftError {
+  const reason = error instanceof Error ? error.message : String(error);
+  const call = callNamedIn(reason, lowerWithPlaces(fn, args).calls);
+  const origin =
+    call === undefined ? "" : ` The node was written for ${describeNode(call)}, called with ${typesOf(call)}.`;
+  return new PeftError(
+    "PROGRAM_INVALID",
+    `ONNX Runtime does not take the program: ${reason}${origin} Convert the inputs to one type with tf.cast, replace the kernel's lowering ` +
+      '(registerLowering), or run the function on the eager engine: createEngine({ kind: "eager" }).',
+    { cause: error },
+  );
+}
+
+/** Names of nodes are `kernel#index.part`. */
+function callNamedIn(text: string, calls: readonly GraphNode[]): GraphNode | undefined {
+  const [, kernel, index] = /(\w+)#(\d+)\.\d+/.exec(text) ?? [];
+  const call = calls[Number(index)];
+  return call?.kernel === kernel ? call : undefined;
+}
+
+function typesOf({ inputNames, inputs }: GraphNode): string {
+  return inputs.map(({ dtype, shape }, i) => `${inputNames[i]}: ${dtype}${shapeText(shape)}`).join(", ");
+}

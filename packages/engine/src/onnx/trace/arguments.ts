@@ -1,0 +1,76 @@
+import type { HostTensor } from "@peftjs/core";
+import { PeftError, sizeOf } from "@peftjs/core";
+import type { Groups } from "../../engine.ts";
+
+const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
+
+/** Tensors that were found to be right: an argument of every step is looked at once. */
+const checked = new WeakSet<HostTensor>();
+
+/**
+ * @throws PeftError `ARGUMENT_NOT_TENSOR`, `DTYPE_UNSUPPORTED`, `DTYPE_MISMATCH` or `SHAPE_MISMATCH` for what is not a host tensor
+ *   whose values fit its type and shape.
+ */
+export function checkArguments(args: Groups<HostTensor>): void {
+  for (const [group, named] of Object.entries(args)) {
+    if (!isObject(named)) {
+      throw new PeftError(
+        "ARGUMENT_NOT_TENSOR",
+        `The argument group "${group}" is ${kindOf(named)}, expected an object of named host tensors.`,
+      );
+    }
+    for (const [name, tensor] of Object.entries(named)) {
+      if (isObject(tensor) && checked.has(tensor)) continue;
+      checkTensor(`${group}/${name}`, tensor);
+      checked.add(tensor);
+    }
+  }
+}
+
+function checkTensor(where: string, tensor: unknown): asserts tensor is HostTensor {
+  if (!isObject(tensor)) {
+    throw new PeftError(
+      "ARGUMENT_NOT_TENSOR",
+      `The argument ${where} is ${kindOf(tensor)}, expected a host tensor. Make one with float32, int32 or zeros of @peftjs/core.`,
+    );
+  }
+  const { dtype, shape, data } = tensor as Partial<HostTensor>;
+  if (typeof data === "function") {
+    throw new PeftError(
+      "ARGUMENT_NOT_TENSOR",
+      `The argument ${where} is a tensor of tfjs; engines take host tensors. Convert it: float32(await tensor.data(), tensor.shape).`,
+    );
+  }
+  const array = Object.entries(ARRAYS).find(([known]) => known === dtype)?.[1];
+  if (array === undefined) {
+    throw new PeftError(
+      "DTYPE_UNSUPPORTED",
+      `The argument ${where} has the type ${String(dtype)}. A program knows float32, int32 and bool.`,
+    );
+  }
+  if (!(data instanceof array)) {
+    throw new PeftError(
+      "DTYPE_MISMATCH",
+      `The argument ${where} has the type ${String(dtype)} and its values are ${kindOf(data)}, expected a ${array.name}. ` +
+        "float32, int32 and zeros of @peftjs/core make both fit.",
+    );
+  }
+  const expected = sizeOf(shape ?? []);
+  if (data.length !== expected) {
+    throw new PeftError(
+      "SHAPE_MISMATCH",
+      `The argument ${where} of shape [${shape?.join(", ")}] has ${data.length} values, expected ${expected}.`,
+    );
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+/** What a value is, for people: `a number`, `a Float64Array`, `null`. */
+export function kindOf(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  const name = typeof value === "object" ? (value.constructor?.name ?? "object") : typeof value;
+  return /^[aeiou]/i.test(name) ? `an ${name}` : `a ${name}`;
+}
