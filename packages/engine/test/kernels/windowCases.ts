@@ -22,6 +22,8 @@ interface CaseOptions {
   /** Without it every window holds at least one element of the input. */
   readonly emptyWindows?: boolean;
   readonly maxWindow?: number;
+  /** Operations without `dimRoundingMode` get none. */
+  readonly rounded?: boolean;
 }
 
 export function windowCases({
@@ -29,17 +31,18 @@ export function windowCases({
   dilated = false,
   explicit = false,
   emptyWindows = false,
+  rounded = true,
   maxWindow = 3,
 }: CaseOptions) {
   const list = (min: number, max: number): fc.Arbitrary<number[]> =>
     fc.array(fc.integer({ min, max }), { minLength: axes, maxLength: axes });
-  const sides = fc
+  const perSide = fc
     .array(fc.tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 2 })), { minLength: 2, maxLength: 2 })
     .map((spatial): [number, number][] => [[0, 0], ...spatial, [0, 0]]);
   const pads: fc.Arbitrary<WindowCase["pad"]>[] = [
     fc.constantFrom<WindowCase["pad"]>("same", "valid"),
     fc.integer({ min: 0, max: 2 }),
-    ...(explicit ? [sides] : []),
+    ...(explicit ? [perSide] : []),
   ];
   return fc
     .record({
@@ -59,7 +62,7 @@ export function windowCases({
       return {
         ...rest,
         ...(dilated && isDilated ? { strides: ones } : { dilations: ones }),
-        rounding: typeof rest.pad === "string" ? undefined : rounding,
+        rounding: typeof rest.pad === "string" || !rounded ? undefined : rounding,
       };
     })
     .map(square)
@@ -78,17 +81,33 @@ function square(windows: WindowCase): WindowCase {
   };
 }
 
-/** At least one window on every axis, and (unless empty ones are allowed) an element of the input in the first and the last. */
+/** At least one window on every axis, and (unless empty ones are allowed) an element of the input in each. */
 function fits({ input, size, strides, dilations, pad, rounding }: WindowCase, emptyWindows: boolean): boolean {
   return input.every((length, axis) => {
-    const [count, stride] = [size[axis] as number, strides[axis] as number];
-    const reach = (count - 1) * (dilations[axis] as number) + 1;
-    if (pad === "same") return true;
-    const [before, after] =
-      pad === "valid" ? [0, 0] : typeof pad === "number" ? [pad, pad] : (pad[axis + 1] as [number, number]);
+    const [count, stride, dilation] = [size[axis] as number, strides[axis] as number, dilations[axis] as number];
+    const reach = (count - 1) * dilation + 1;
+    const [before, after] = sides(pad, { axis, length, stride, reach });
     const room = length + before + after - reach;
-    if (room < 0) return false;
-    const steps = Math[rounding === "ceil" ? "ceil" : rounding === "round" ? "round" : "floor"](room / stride);
-    return emptyWindows || (before < reach && steps * stride - before < length);
+    const steps = Math[rounding ?? "floor"](room / stride);
+    const holdsElement = (place: number): boolean =>
+      Array.from({ length: count }, (_, i) => place * stride - before + i * dilation).some(
+        (at) => at >= 0 && at < length,
+      );
+    return room >= 0 && (emptyWindows || Array.from({ length: steps + 1 }, (_, i) => i).every(holdsElement));
   });
+}
+
+interface Axis {
+  readonly axis: number;
+  readonly length: number;
+  readonly stride: number;
+  readonly reach: number;
+}
+
+function sides(pad: WindowCase["pad"], { axis, length, stride, reach }: Axis): [number, number] {
+  if (pad === "valid") return [0, 0];
+  if (typeof pad === "number") return [pad, pad];
+  if (pad !== "same") return pad[axis + 1] as [number, number];
+  const total = Math.max(0, (Math.ceil(length / stride) - 1) * stride + reach - length);
+  return [Math.floor(total / 2), Math.ceil(total / 2)];
 }

@@ -61,9 +61,9 @@ function candidates(context: LoweringCall, windows: Windows): string {
   return emit.op("Add", [elements, emit.op("Reshape", [argument(context, "filter"), filter])]);
 }
 
-/** Half of the least integer: adding the filter does not go round. */
+/** tfjs starts from the least safe integer. Half of the least int32: adding the filter does not go round. */
 function lowest(dtype: DType, { emit }: LoweringCall): string {
-  return dtype === "float32" ? emit.scalar(-Infinity) : emit.scalar(-(2 ** 30), dtype);
+  return emit.scalar(dtype === "float32" ? Number.MIN_SAFE_INTEGER : -(2 ** 30), dtype);
 }
 
 /** Which element of its window was the greatest, [1, batch, …output, channels]. */

@@ -1,5 +1,5 @@
-import type { Attributes } from "../graph.ts";
-import { Value } from "../graph.ts";
+import type { Attributes, ValueType } from "../graph.ts";
+
 import { CONVOLUTION } from "./convolution.ts";
 import type { KernelDefinition, LoweringCall } from "./definition.ts";
 import { KernelCall } from "./definition.ts";
@@ -52,7 +52,7 @@ function fused(name: string, base: string, operands: readonly string[]): KernelD
 /** A value and its ONNX name. */
 interface Operand {
   readonly name: string;
-  readonly value: Value;
+  readonly value: ValueType;
 }
 
 interface Part {
@@ -70,7 +70,7 @@ function lowerPart(context: LoweringCall, kernel: string, { inputs, attributes =
   const values = operands.map(({ value }) => value);
   const call = new KernelCall(kernel, Object.keys(inputs), values, attributes);
   const [name] = partOf(kernel).lower({ ...context, call, args: operands.map((operand) => operand.name) });
-  return { name: name as string, value: new Value(context.outputs[0] as Value) };
+  return { name: name as string, value: context.outputs[0] as ValueType };
 }
 
 function operandOf({ call, args }: LoweringCall, input: string): Operand {
@@ -86,6 +86,6 @@ function perChannel(context: LoweringCall, input: string): Operand {
   const aligned = [...shape, 1, 1];
   return {
     name: context.emit.op("Reshape", [operand.name, context.emit.ints(aligned)]),
-    value: new Value({ shape: aligned, dtype }),
+    value: { shape: aligned, dtype },
   };
 }

@@ -1,4 +1,4 @@
-import { sizeOf } from "@peftjs/core";
+import { PeftError, sizeOf } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { OnnxEmitter } from "../emitter.ts";
 import type { KernelCall } from "./definition.ts";
@@ -33,9 +33,17 @@ export interface WindowShapes {
 /**
  * Windows of a kernel call, from tfjs's own helpers. Gradient kernels take the number of windows from the gradient they are given:
  * tfjs does not pass the rounding mode of the forward kernel on to them.
+ * @throws PeftError SHAPE_MISMATCH where the input is too small for a single window.
  */
 export function windowsOf(call: KernelCall, shapes: WindowShapes): Windows {
-  return measure(shapes.input.length === 5 ? volumeInfo(call, shapes) : imageInfo(call, shapes), shapes.gradient);
+  const info = shapes.input.length === 5 ? volumeInfo(call, shapes) : imageInfo(call, shapes);
+  const windows = measure(info, shapes.gradient);
+  if (windows.output.every((count) => count > 0)) return windows;
+  throw new PeftError(
+    "SHAPE_MISMATCH",
+    `${call.kernel}: a window of [${windows.size.join(", ")}] with dilation [${windows.dilations.join(", ")}] is larger than the padded input, ` +
+      `[${windows.input.join(", ")}] with pad ${JSON.stringify(call.attributes["pad"])}. Pad more, or use a smaller window.`,
+  );
 }
 
 type Info = tf.backend_util.Conv2DInfo | tf.backend_util.Conv3DInfo;
@@ -210,16 +218,19 @@ export function stackedElements(
   return emit.op("Concat", elements, { attributes: { axis: 0n } });
 }
 
-/** Zeros of a shape, with every value added at its flat position. */
+/** Zeros of a shape, with every value added at its flat position. Values at −1 are dropped. */
 export function scatterSum(
   emit: OnnxEmitter,
   shape: readonly number[],
   { positions, values }: { readonly positions: string; readonly values: string },
 ): string {
   const flat = (value: string): string => emit.op("Reshape", [value, emit.ints([-1])]);
-  const zeros = emit.op("Expand", [emit.scalar(0), emit.ints([sizeOf(shape)])]);
+  const size = sizeOf(shape);
+  // One place more than there are: −1 counts from the end.
+  const zeros = emit.op("Expand", [emit.scalar(0), emit.ints([size + 1])]);
   const sums = emit.op("ScatterElements", [zeros, flat(positions), flat(values)], {
     attributes: { axis: 0n, reduction: "add" },
   });
-  return emit.op("Reshape", [sums, emit.ints(shape)]);
+  const kept = emit.op("Slice", [sums, emit.ints([0]), emit.ints([size]), emit.ints([0])]);
+  return emit.op("Reshape", [kept, emit.ints(shape)]);
 }
