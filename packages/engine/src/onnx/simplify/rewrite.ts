@@ -3,50 +3,99 @@ import { Value } from "../graph.ts";
 import { KernelCall } from "../kernels/definition.ts";
 import { KERNELS } from "../kernels/registry.ts";
 
+/** Adds a kernel call and returns its only result. */
+export type Add = (kernel: string, inputs: Readonly<Record<string, GraphValue>>, attributes?: Attributes) => GraphValue;
+
 /** What a pass may ask and do while it looks at one node. */
 export interface Rewriter {
-  /** Adds a kernel call and returns its only result. */
-  add(kernel: string, inputs: Readonly<Record<string, GraphValue>>, attributes?: Attributes): GraphValue;
+  readonly add: Add;
   /** How many nodes and results read the value in the graph before the pass. */
   uses(value: GraphValue): number;
 }
 
 /** A pass replaces results of single nodes; null leaves the node as it is. */
-export interface Pass {
+export interface NodePass {
   readonly name: string;
   rewrite(node: GraphNode, rewriter: Rewriter): readonly GraphValue[] | null;
 }
 
-/** Runs one pass over the nodes in order, then drops what no result needs. */
+/** A pass that has to see more than one node at a time. */
+export interface GraphPass {
+  readonly name: string;
+  run(graph: Graph): Graph;
+}
+
+export type Pass = NodePass | GraphPass;
+
+/** Runs one pass, then drops what no result needs. */
 export function applyPass(graph: Graph, pass: Pass): Graph {
-  const replaced = new Map<GraphValue, GraphValue>();
-  const nodes: GraphNode[] = [];
+  return withoutDeadNodes("run" in pass ? pass.run(graph) : rewriteNodes(graph, pass));
+}
+
+function rewriteNodes(graph: Graph, pass: NodePass): Graph {
+  const draft = new Draft(graph);
   const uses = countUses(graph);
   const origin = new Map<GraphValue, GraphValue>();
-  const current = (value: GraphValue): GraphValue => replaced.get(value) ?? value;
   const rewriter: Rewriter = {
     uses: (value) => uses.get(origin.get(value) ?? value) ?? 0,
-    add: (kernel, inputs, attributes = {}) => {
-      const node = makeNode(kernel, Object.keys(inputs), Object.values(inputs), attributes);
-      nodes.push(node);
-      return node.outputs[0] as GraphValue;
-    },
+    add: draft.add,
   };
   for (const old of graph.nodes) {
-    const inputs = old.inputs.map(current);
-    const node = inputs.every((input, i) => input === old.inputs[i])
-      ? old
-      : makeNode(old.kernel, old.inputNames, inputs, old.attributes);
+    const node = draft.renewed(old);
     if (node !== old) node.outputs.forEach((output, i) => origin.set(output, old.outputs[i] as GraphValue));
     const results = pass.rewrite(node, rewriter);
-    if (results === null) nodes.push(node);
-    old.outputs.forEach((output, i) => {
-      const replacement = (results ?? node.outputs)[i] as GraphValue;
-      if (replacement !== output) replaced.set(output, replacement);
-    });
+    if (results === null) draft.nodes.push(node);
+    draft.replace(old, results ?? node.outputs);
   }
-  const outputs = graph.outputs.map((output) => ({ ...output, value: current(output.value) }));
-  return withoutDeadNodes({ inputs: graph.inputs, nodes, outputs });
+  return draft.finish();
+}
+
+/** A graph in the making: new nodes in order, and what stands for the values of the old graph. */
+export class Draft {
+  readonly nodes: GraphNode[] = [];
+  readonly #graph: Graph;
+  readonly #replaced = new Map<GraphValue, GraphValue>();
+
+  constructor(graph: Graph) {
+    this.#graph = graph;
+  }
+
+  readonly add: Add = (kernel, inputs, attributes = {}) => {
+    const node = makeNode(kernel, Object.keys(inputs), Object.values(inputs), attributes);
+    this.nodes.push(node);
+    return node.outputs[0] as GraphValue;
+  };
+
+  /** What stands for a value of the old graph. */
+  readonly current = (value: GraphValue): GraphValue => this.#replaced.get(value) ?? value;
+
+  /** The node with the values that stand for its inputs; it is not added. */
+  renewed(old: GraphNode): GraphNode {
+    const inputs = old.inputs.map(this.current);
+    if (inputs.every((input, i) => input === old.inputs[i])) return old;
+    return makeNode(old.kernel, old.inputNames, inputs, old.attributes);
+  }
+
+  replace(old: GraphNode, results: readonly GraphValue[]): void {
+    old.outputs.forEach((output, i) => this.stand(output, results[i] as GraphValue));
+  }
+
+  /** Lets a new value stand for one of the old graph. */
+  stand(old: GraphValue, value: GraphValue): void {
+    if (value !== old) this.#replaced.set(old, value);
+  }
+
+  /** Adds the node as it is, but for its inputs. */
+  keep(old: GraphNode): void {
+    const node = this.renewed(old);
+    this.nodes.push(node);
+    this.replace(old, node.outputs);
+  }
+
+  finish(): Graph {
+    const outputs = this.#graph.outputs.map((output) => ({ ...output, value: this.current(output.value) }));
+    return { inputs: this.#graph.inputs, nodes: this.nodes, outputs };
+  }
 }
 
 /** Keeps the nodes that some result depends on. */
@@ -61,7 +110,8 @@ export function withoutDeadNodes(graph: Graph): Graph {
   return { ...graph, nodes: kept.reverse() };
 }
 
-function countUses(graph: Graph): Map<GraphValue, number> {
+/** How many nodes and results read every value; a node that reads it twice counts twice. */
+export function countUses(graph: Graph): Map<GraphValue, number> {
   const uses = new Map<GraphValue, number>();
   const count = (value: GraphValue): void => void uses.set(value, (uses.get(value) ?? 0) + 1);
   for (const node of graph.nodes) node.inputs.forEach(count);
@@ -69,7 +119,7 @@ function countUses(graph: Graph): Map<GraphValue, number> {
   return uses;
 }
 
-function makeNode(
+export function makeNode(
   kernel: string,
   inputNames: readonly string[],
   inputs: readonly GraphValue[],
@@ -83,4 +133,9 @@ function makeNode(
   const node: GraphNode = { kernel, inputNames, inputs, attributes, outputs };
   for (const output of outputs) output.producer = node;
   return node;
+}
+
+/** The result of a kernel that has one. */
+export function single(node: GraphNode): GraphValue {
+  return node.outputs[0] as GraphValue;
 }
