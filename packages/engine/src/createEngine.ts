@@ -6,6 +6,7 @@ import type { EagerBackend } from "./eager/backends.ts";
 import { activateBackend } from "./eager/backends.ts";
 import { EagerEngine } from "./eager/engine.ts";
 import type { Engine } from "./engine.ts";
+import { registerGradients } from "./gradients/register.ts";
 import { OnnxEngine } from "./onnx/engine.ts";
 import { probeDevice } from "./onnx/probe.ts";
 
@@ -33,6 +34,7 @@ export interface EngineOptions {
  */
 export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
   ensureTfjs();
+  registerGradients();
   const kind = expectOneOf(options.kind ?? "onnx", { what: "engine", code: "ENGINE_UNKNOWN", choices: KINDS });
   if (options.device !== undefined) {
     expectOneOf(options.device, { what: "device", code: "DEVICE_UNKNOWN", choices: DEVICES });
