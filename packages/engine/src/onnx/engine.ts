@@ -4,6 +4,7 @@ import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, Tensor
 import { signatureOf } from "../groups.ts";
 import type { SessionSettings } from "./program.ts";
 import { Program } from "./program.ts";
+import { runFailed } from "./programErrors.ts";
 import { checkArguments } from "./trace/arguments.ts";
 
 const DEFAULT_MAX_PROGRAMS = 16;
@@ -49,7 +50,9 @@ class OnnxFunction implements CompiledFunction {
     checkArguments(args);
     const program = await this.programFor(args);
     this.count.runs++;
-    return program.run(args, into);
+    return program.run(args, into).catch((error: unknown) => {
+      throw runFailed(error, this.fn, args);
+    });
   }
 
   async dispose(): Promise<void> {

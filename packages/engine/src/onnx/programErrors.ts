@@ -5,7 +5,7 @@ import type { GraphNode } from "./graph.ts";
 import type { LoweredGraph } from "./lower.ts";
 import { lower } from "./lower.ts";
 import { simplify } from "./simplify/simplify.ts";
-import { shapeText } from "./trace/failures.ts";
+import { typesOf } from "./trace/failures.ts";
 import { describeNode } from "./trace/places.ts";
 import { trace } from "./trace/trace.ts";
 
@@ -26,18 +26,30 @@ function lowerWithPlaces(fn: TensorFunction, args: Groups<HostTensor>): LoweredG
   return lower(simplify(trace(fn, args, { withStacks: true })));
 }
 
-/** What ONNX Runtime says of a program, with the kernel's call that the node it names was written for. */
+/** ONNX Runtime does not take the program. */
 export function programInvalid(error: unknown, fn: TensorFunction, args: Groups<HostTensor>): PeftError {
-  const reason = error instanceof Error ? error.message : String(error);
-  const call = callNamedIn(reason, lowerWithPlaces(fn, args).calls);
-  const origin =
-    call === undefined ? "" : ` The node was written for ${describeNode(call)}, called with ${typesOf(call)}.`;
   return new PeftError(
     "PROGRAM_INVALID",
-    `ONNX Runtime does not take the program: ${reason}${origin} Convert the inputs to one type with tf.cast, replace the kernel's lowering ` +
-      '(registerLowering), or run the function on the eager engine: createEngine({ kind: "eager" }).',
+    `ONNX Runtime does not take the program. ${explained(error, fn, args)} Convert the inputs to one type with tf.cast, replace the kernel's ` +
+      'lowering (registerLowering), or run the function on the eager engine: createEngine({ kind: "eager" }).',
     { cause: error },
   );
+}
+
+/** ONNX Runtime stopped in the middle of a run: an index that is out of bounds, say. */
+export function runFailed(error: unknown, fn: TensorFunction, args: Groups<HostTensor>): PeftError {
+  return new PeftError("RUN_FAILED", `The program failed. ${explained(error, fn, args)} Check the values.`, {
+    cause: error,
+  });
+}
+
+/** ONNX Runtime's reason, and the kernel's call that the node it names was written for. */
+function explained(error: unknown, fn: TensorFunction, args: Groups<HostTensor>): string {
+  const reason = (error instanceof Error ? error.message : String(error)).trim().replace(/\.?$/, ".");
+  const call = callNamedIn(reason, lowerWithPlaces(fn, args).calls);
+  return call === undefined
+    ? reason
+    : `${reason} The node was written for ${describeNode(call)}, called with ${typesOf(call)}.`;
 }
 
 /** Names of nodes are `kernel#index.part`. */
@@ -45,8 +57,4 @@ function callNamedIn(text: string, calls: readonly GraphNode[]): GraphNode | und
   const [, kernel, index] = /(\w+)#(\d+)\.\d+/.exec(text) ?? [];
   const call = calls[Number(index)];
   return call?.kernel === kernel ? call : undefined;
-}
-
-function typesOf({ inputNames, inputs }: GraphNode): string {
-  return inputs.map(({ dtype, shape }, i) => `${inputNames[i]}: ${dtype}${shapeText(shape)}`).join(", ");
 }

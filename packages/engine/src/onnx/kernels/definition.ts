@@ -83,6 +83,8 @@ export interface KernelDefinition {
   readonly name: string;
   /** The kernel returns a list, even where it has one result. Without it, one result is returned as it is. */
   readonly list?: true;
+  /** All inputs must have one type: neither tfjs nor ONNX converts them. */
+  readonly sameTypes?: true;
   /** Shapes and types of the results. */
   infer(call: KernelCall): readonly ValueType[];
   /** Writes ONNX nodes; returns the name of one ONNX value per result. */

@@ -76,6 +76,7 @@ export const MATMUL: readonly KernelDefinition[] = [
   },
   {
     name: "Einsum",
+    sameTypes: true,
     infer: (call) => [{ shape: contraction(call).result, dtype: call.inputs[0]?.dtype ?? "float32" }],
     lower: ({ call, args, emit }) => {
       const attributes = { equation: contraction(call).equation };

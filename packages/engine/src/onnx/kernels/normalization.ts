@@ -1,10 +1,11 @@
-import type { OnnxEmitter } from "../emitter.ts";
+import { sizeOf } from "@peftjs/core";
 import type { KernelDefinition, LoweringCall } from "./definition.ts";
 
 export const NORMALIZATION: readonly KernelDefinition[] = [
   {
     // y = (x − μ)·γ/√(σ² + ε) + β
     name: "FusedBatchNorm",
+    sameTypes: true,
     infer: (call) => [call.input("x")],
     lower: ({ call, args, emit }) => {
       const arg = (name: string): string | undefined => args[call.inputNames.indexOf(name)];
@@ -38,8 +39,8 @@ export const NORMALIZATION: readonly KernelDefinition[] = [
         string,
         string,
       ];
-      const { norm, inverse, band } = neighbourhood(context, x);
-      const shared = emit.op("MatMul", [emit.op("Div", [emit.op("Mul", [dy, y]), norm]), band]);
+      const { norm, inverse } = neighbourhood(context, x);
+      const shared = sumOfNeighbours(context, emit.op("Div", [emit.op("Mul", [dy, y]), norm]));
       const factor = emit.scalar(2 * call.number("alpha") * call.number("beta"));
       const indirect = emit.op("Mul", [emit.op("Mul", [x, factor]), shared]);
       return [emit.op("Sub", [emit.op("Mul", [dy, inverse]), indirect])];
@@ -47,27 +48,24 @@ export const NORMALIZATION: readonly KernelDefinition[] = [
   },
 ];
 
-interface Neighbourhood {
-  /** n and n^(−β), in the shape of x. */
-  readonly norm: string;
-  readonly inverse: string;
-  /** [channels, channels], 1 where two channels are at most r apart: a product with it sums over neighbours. */
-  readonly band: string;
+/** n and n^(−β), in the shape of x. */
+function neighbourhood(context: LoweringCall, x: string): { readonly norm: string; readonly inverse: string } {
+  const { call, emit } = context;
+  const sums = sumOfNeighbours(context, emit.op("Mul", [x, x]));
+  const weighted = emit.op("Mul", [sums, emit.scalar(call.number("alpha"))]);
+  const norm = emit.op("Add", [weighted, emit.scalar(call.number("bias"))]);
+  return { norm, inverse: emit.op("Pow", [norm, emit.scalar(-call.number("beta"))]) };
 }
 
-function neighbourhood({ call, emit }: LoweringCall, x: string): Neighbourhood {
-  const band = bandMatrix(emit, call.input("x").shape.at(-1) ?? 0, call.number("depthRadius"));
-  const sums = emit.op("MatMul", [emit.op("Mul", [x, x]), band]);
-  const norm = emit.op("Add", [
-    emit.op("Mul", [sums, emit.scalar(call.number("alpha"))]),
-    emit.scalar(call.number("bias")),
-  ]);
-  return { norm, inverse: emit.op("Pow", [norm, emit.scalar(-call.number("beta"))]), band };
-}
-
-function bandMatrix(emit: OnnxEmitter, channels: number, radius: number): string {
-  const data = Float32Array.from({ length: channels * channels }, (_, i) =>
-    Number(Math.abs(Math.floor(i / channels) - (i % channels)) <= radius),
-  );
-  return emit.constant({ type: "float32", shape: [channels, channels], data });
+/** Σ over the channels at most r away, zeros beyond the first and the last: a mean over windows of 2r + 1, times that. */
+function sumOfNeighbours({ call, emit }: LoweringCall, x: string): string {
+  const { shape } = call.input("x");
+  const channels = shape.at(-1) ?? 0;
+  const radius = call.number("depthRadius");
+  const size = 2 * radius + 1;
+  const rows = emit.op("Reshape", [x, emit.ints([sizeOf(shape.slice(0, -1)), 1, channels])]);
+  const means = emit.op("AveragePool", [rows], {
+    attributes: { kernel_shape: [BigInt(size)], pads: [BigInt(radius), BigInt(radius)], count_include_pad: 1n },
+  });
+  return emit.op("Reshape", [emit.op("Mul", [means, emit.scalar(size)]), emit.ints(shape)]);
 }

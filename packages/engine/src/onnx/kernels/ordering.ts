@@ -30,6 +30,7 @@ export const ORDERING: readonly KernelDefinition[] = [
   {
     // How many of a row's values lie before the one that is searched: sortedSequence [rows, n], values [rows, m].
     name: "SearchSorted",
+    sameTypes: true,
     infer: (call) => [{ shape: call.input("values").shape, dtype: "int32" }],
     lower: ({ call, args, emit }) => {
       const { dtype } = call.input("sortedSequence");

@@ -88,6 +88,7 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   },
   {
     name: "Concat",
+    sameTypes: true,
     infer: (call) => {
       const [first] = call.inputs as [ValueType];
       const axis = axisOf(call, first.shape.length);
@@ -100,6 +101,7 @@ export const STRUCTURE: readonly KernelDefinition[] = [
   },
   {
     name: "Pack",
+    sameTypes: true,
     infer: (call) => {
       const [first] = call.inputs as [ValueType];
       const axis = axisOf(call, first.shape.length + 1);
@@ -162,7 +164,8 @@ export const STRUCTURE: readonly KernelDefinition[] = [
     name: "Reverse",
     infer: (call) => [call.input("x")],
     lower: ({ call, args, emit }) => {
-      const axes = normalizeAxes(call.numbers("dims"), call.input("x").shape.length);
+      const { shape } = call.input("x");
+      const axes = call.has("dims") ? normalizeAxes(call.numbers("dims"), shape.length) : shape.map((_, axis) => axis);
       if (axes.length === 0) return [emit.op("Identity", args)];
       const list = (value: number): string => emit.ints(axes.map(() => value));
       return [emit.op("Slice", [args[0] as string, list(-1), list(-(2 ** 31)), emit.ints(axes), list(-1)])];

@@ -28,7 +28,7 @@ export function checkArguments(args: Groups<HostTensor>): void {
 }
 
 function checkTensor(where: string, tensor: unknown): asserts tensor is HostTensor {
-  if (!isObject(tensor)) {
+  if (!isObject(tensor) || Array.isArray(tensor)) {
     throw new PeftError(
       "ARGUMENT_NOT_TENSOR",
       `The argument ${where} is ${kindOf(tensor)}, expected a host tensor. Make one with float32, int32 or zeros of @peftjs/core.`,

@@ -18,6 +18,7 @@ import {
   shapeText,
   stackHere,
   supportedType,
+  typesDiffer,
   writerCall,
 } from "./failures.ts";
 import { LiveValues } from "./isolation.ts";
@@ -149,6 +150,9 @@ export class TraceBackend extends tf.KernelBackend {
 
 /** The types of a call's results. An error of the shapes names the call. */
 function infer(definition: KernelDefinition, call: KernelCall): ValueType[] {
+  if (definition.sameTypes === true && new Set(call.inputs.map(({ dtype }) => dtype)).size > 1) {
+    throw typesDiffer(call);
+  }
   let types: readonly ValueType[];
   try {
     types = definition.infer(call);

@@ -31,7 +31,16 @@ function frameOf(line: string): Frame | null {
   const match = /^\s*at (?:(.+?) \()?((?:[a-z]+:|\/|[A-Za-z]:[\\/]).*?)(?:\?[^:]*)?:(\d+:\d+)\)?$/.exec(line);
   if (match === null) return null;
   const [, name = "", file = "", position = ""] = match;
-  return { name, file: file.startsWith("file:") ? fileURLToPath(file) : file, position };
+  return { name, file: pathOf(file), position };
+}
+
+function pathOf(file: string): string {
+  try {
+    return file.startsWith("file:") ? fileURLToPath(file) : file;
+  } catch {
+    // A URL that no path of this system corresponds to names the place as well.
+    return file;
+  }
 }
 
 /** tfjs as it is installed, as its source maps name it, and the helpers it was compiled with; this project's core and engine. */

@@ -2,6 +2,7 @@ import type { DType } from "@peftjs/core";
 import { PeftError } from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
 import { Value } from "../graph.ts";
+import type { KernelCall } from "../kernels/definition.ts";
 import type { ExclusionGroup } from "../kernels/excluded.ts";
 import { EXCLUDED } from "../kernels/excluded.ts";
 import { callerOf } from "./callerPlace.ts";
@@ -122,6 +123,18 @@ export function supportedType(dtype: string, subject: () => string): DType {
     "DTYPE_UNSUPPORTED",
     `${subject()} makes a ${dtype} tensor. A program knows float32, int32 and bool: convert before the function is called.`,
   );
+}
+
+export function typesDiffer(call: KernelCall): PeftError {
+  return new PeftError(
+    "DTYPE_MISMATCH",
+    `${describeCall(call.kernel)} has inputs of several types (${typesOf(call)}), expected one. Convert them with tf.cast.`,
+  );
+}
+
+/** `a: float32[2, 3], b: int32[]`. */
+export function typesOf({ inputNames, inputs }: Pick<KernelCall, "inputNames" | "inputs">): string {
+  return inputs.map(({ dtype, shape }, i) => `${inputNames[i]}: ${dtype}${shapeText(shape)}`).join(", ");
 }
 
 export function writerCall(): string {
