@@ -1,4 +1,4 @@
-import { tol } from "@peftjs/testkit";
+import { float32 } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { describe, it } from "vitest";
@@ -69,6 +69,13 @@ describe("localResponseNormalization", () => {
       }),
       RUNS,
     );
-    await compare(({ x }) => tf.localResponseNormalization(x as tf.Tensor3D), { x: values([2, 3, 7]) }, tol.float32);
+    await compare(({ x }) => tf.localResponseNormalization(x as tf.Tensor3D), { x: values([2, 3, 7]) });
+  });
+
+  it("NaN and infinity reach their neighbours only", async () => {
+    const x = float32([NaN, 1, 2, 3, 4, Infinity], [1, 1, 1, 6]);
+    const op: Op = ({ x: t }) => tf.localResponseNormalization(t as tf.Tensor4D, 1);
+    await compare(op, { x });
+    await compareGradients(op, { x });
   });
 });

@@ -1,4 +1,4 @@
-import { int32 } from "@peftjs/core";
+import { float32, int32 } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { describe, it } from "vitest";
@@ -105,6 +105,26 @@ describe("pooling of images", () => {
       await compare(op, { x: values([5, 6, 2]) });
       await compareGradients(op, { x: values([5, 6, 2]) });
     }
+  });
+
+  it("NaN is never the greatest, infinities are numbers", async () => {
+    const x = float32([NaN, 1, 1, NaN, NaN, Infinity, -Infinity, 2, NaN, NaN], [1, 1, 10, 1]);
+    const windows = [1, 2] as [number, number];
+    const images: Op = ({ x: t }) => tf.maxPool(t as tf.Tensor4D, windows, windows, "valid");
+    const volumes: Op = ({ x: t }) =>
+      tf.maxPool3d(
+        tf.slice(tf.expandDims(t as tf.Tensor4D, 1), 0, [1, 1, 1, 8, 1]) as tf.Tensor5D,
+        [1, ...windows],
+        [1, ...windows],
+        "valid",
+      );
+    await compare(images, { x });
+    await compare(volumes, { x });
+    const numbers = { x: float32([NaN, 1, 1, NaN, NaN, Infinity, -Infinity, 2], [1, 1, 8, 1]) };
+    await compareGradients(images, numbers);
+    await compareGradients(volumes, numbers);
+    const padded: Op = ({ x: t }) => tf.avgPool(t as tf.Tensor4D, windows, 1, "same");
+    await compare(padded, { x });
   });
 
   it("an empty batch", async () => {

@@ -1,9 +1,8 @@
 import type { DType } from "@peftjs/core";
 import { sizeOf } from "@peftjs/core";
 import type { KernelDefinition, LoweringCall } from "./definition.ts";
-import { flatPositions } from "./pooling.ts";
 import type { Windows } from "./windows.ts";
-import { scatterSum, stackedElements, windowsOf } from "./windows.ts";
+import { flatPositions, scatterSum, stackedElements, windowsOf } from "./windows.ts";
 
 /** y = max over the window of x + W, per channel (grey-scale dilation); the gradients go to the first of the greatest. */
 export const DILATION: readonly KernelDefinition[] = [

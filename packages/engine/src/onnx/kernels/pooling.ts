@@ -4,6 +4,7 @@ import type { OnnxEmitter } from "../emitter.ts";
 import type { KernelDefinition, LoweringCall } from "./definition.ts";
 import type { Windows } from "./windows.ts";
 import {
+  flatPositions,
   frame,
   framedSize,
   fromFirst,
@@ -68,6 +69,10 @@ function attributesOf({ size, strides }: Windows): Readonly<Record<string, reado
 const least = (emit: OnnxEmitter, dtype: DType): string =>
   dtype === "float32" ? emit.scalar(-Infinity) : emit.scalar(-(2 ** 31), dtype);
 
+/** NaN is never the greatest in tfjs; in ONNX Runtime that depends on its place. */
+const withoutNaN = (emit: OnnxEmitter, x: string): string =>
+  emit.op("Where", [emit.op("IsNaN", [x]), emit.scalar(-Infinity), x]);
+
 function maxPool({ call, args, emit, outputs }: LoweringCall, windows: Windows): string[] {
   const [x] = args as [string];
   const { dtype } = call.input("x");
@@ -77,7 +82,8 @@ function maxPool({ call, args, emit, outputs }: LoweringCall, windows: Windows):
     const greatest = emit.op("ReduceMax", [elements, emit.ints([0])], { attributes: { keepdims: 0n } });
     return [emit.cast(greatest, outputs[0]?.dtype ?? dtype)];
   }
-  const framed = frame(emit, toFirst(emit, x, windows), { windows, fill: least(emit, dtype), layout: "first" });
+  const numbers = toFirst(emit, withoutNaN(emit, x), windows);
+  const framed = frame(emit, numbers, { windows, fill: least(emit, dtype), layout: "first" });
   return [fromFirst(emit, emit.op("MaxPool", [framed], { attributes: attributesOf(windows) }), windows)];
 }
 
@@ -85,19 +91,14 @@ function maxPool({ call, args, emit, outputs }: LoweringCall, windows: Windows):
 function maxPoolWithArgmax(context: LoweringCall, windows: Windows): string[] {
   const { call, args, emit } = context;
   const { shape, dtype } = call.input("x");
-  const elements = stackedElements(emit, args[0] as string, { windows, fill: least(emit, dtype) });
+  const x = dtype === "float32" ? withoutNaN(emit, args[0] as string) : (args[0] as string);
+  const elements = stackedElements(emit, x, { windows, fill: least(emit, dtype) });
   const best = emit.op("ArgMax", [elements], { attributes: { axis: 0n, keepdims: 1n } });
   const positions = flatPositions(emit, call.boolean("includeBatchInIndex") ? shape : [1, ...shape.slice(1)]);
   const everywhere = emit.op("Expand", [positions, emit.ints(shape)]);
   const candidates = stackedElements(emit, everywhere, { windows, fill: emit.scalar(-1, "int32") });
   const chosen = emit.op("GatherElements", [candidates, best], { attributes: { axis: 0n } });
   return [maxPool(context, windows)[0] as string, emit.op("Squeeze", [chosen, emit.ints([0])])];
-}
-
-/** 0, 1, 2, … in a shape. */
-export function flatPositions(emit: OnnxEmitter, shape: readonly number[]): string {
-  const [zero, one] = [emit.scalar(0, "int32"), emit.scalar(1, "int32")];
-  return emit.op("Reshape", [emit.op("Range", [zero, emit.scalar(sizeOf(shape), "int32"), one]), emit.ints(shape)]);
 }
 
 /** ∂y goes to the element that was the greatest of its window. ONNX Runtime finds the first; the last is the first of all reversed. */
@@ -108,7 +109,11 @@ function maxPoolGradient(
 ): string[] {
   const arg = (name: string): string => toFirst(emit, args[call.inputNames.indexOf(name)] as string, windows);
   const ordered = (value: string): string => (ties === "first" ? value : reversed(emit, value, windows));
-  const framed = frame(emit, arg("input"), { windows, fill: least(emit, "float32"), layout: "first" });
+  const framed = frame(emit, withoutNaN(emit, arg("input")), {
+    windows,
+    fill: least(emit, "float32"),
+    layout: "first",
+  });
   const [, positions] = emit.multi("MaxPool", [ordered(framed)], { attributes: attributesOf(windows), outputs: 2 });
   const shape = [windows.batch, windows.channels, ...framedSize(windows)];
   const sums = scatterSum(emit, shape, { positions: positions as string, values: ordered(arg("dy")) });

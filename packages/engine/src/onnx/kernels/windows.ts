@@ -218,6 +218,12 @@ export function stackedElements(
   return emit.op("Concat", elements, { attributes: { axis: 0n } });
 }
 
+/** 0, 1, 2, … in a shape. */
+export function flatPositions(emit: OnnxEmitter, shape: readonly number[]): string {
+  const [zero, one] = [emit.scalar(0, "int32"), emit.scalar(1, "int32")];
+  return emit.op("Reshape", [emit.op("Range", [zero, emit.scalar(sizeOf(shape), "int32"), one]), emit.ints(shape)]);
+}
+
 /** Zeros of a shape, with every value added at its flat position. Values at −1 are dropped. */
 export function scatterSum(
   emit: OnnxEmitter,
