@@ -1,3 +1,4 @@
+import { int32 } from "@peftjs/core";
 import { tol } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
@@ -163,6 +164,15 @@ describe("convolutions of images", () => {
     await check(conv2d(c), tensors(c, 3));
     await compareGradients(conv2d(c), tensors(c, 3));
     await compareGradients(depthwise(c), tensors(c, 3));
+  });
+
+  it("conv2dTranspose of int32", async () => {
+    const op: Op = ({ x, filter }) => tf.conv2dTranspose(x as Image, filter as Image, [1, 3, 3, 1], 1, "valid");
+    const [x, filter] = [
+      int32(Int32Array.of(1, -2, 3, 4), [1, 2, 2, 1]),
+      int32(Int32Array.of(5, 6, -7, 8), [2, 2, 1, 1]),
+    ];
+    await compare(op, { x, filter });
   });
 
   it("conv1d and separableConv2d", async () => {
