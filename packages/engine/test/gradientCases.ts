@@ -171,3 +171,36 @@ export const REGISTERED: readonly GradientCase[] = [
   at("avgPool with its own border", (x: tf.Tensor4D) => tf.avgPool(x, 3, 2, 1), [[1, 4, 5, 1]]),
   at("avgPool3d across the border", (x: tf.Tensor5D) => tf.avgPool3d(x, 2, [1, 2, 1], "same"), [[1, 2, 3, 3, 1]]),
 ];
+
+/** Conditions that depend on x through kernels without a derivative. */
+const CONDITIONS: Readonly<Record<string, (x: T) => T>> = {
+  equal: (x) => tf.equal(x, 0.5),
+  notEqual: (x) => tf.notEqual(x, 0.5),
+  greater: (x) => tf.greater(x, 0),
+  greaterEqual: (x) => tf.greaterEqual(0.7, x),
+  less: (x) => tf.less(x, tf.mean(x)),
+  lessEqual: (x) => tf.lessEqual(tf.mul(x, x), x),
+  logicalAnd: (x) => tf.logicalAnd(tf.greater(x, 0), tf.less(x, 1)),
+  logicalOr: (x) => tf.logicalOr(tf.less(x, 0), tf.greater(x, 1)),
+  logicalNot: (x) => tf.logicalNot(tf.greater(x, 0)),
+  logicalXor: (x) => tf.logicalXor(tf.greater(x, 0), tf.greater(x, 1)),
+  isNaN: (x) => tf.isNaN(tf.log(x)),
+  isInf: (x) => tf.isInf(tf.mul(x, 1e38)),
+  isFinite: (x) => tf.isFinite(tf.log(x)),
+  all: (x) => tf.all(tf.greater(x, 0)),
+  any: (x) => tf.any(tf.greater(x, 0)),
+  argMax: (x) => tf.equal(tf.range(0, x.size, 1, "int32"), tf.argMax(x)),
+  argMin: (x) => tf.equal(tf.range(0, x.size, 1, "int32"), tf.argMin(x)),
+  floor: (x) => tf.equal(tf.floor(x), 0),
+  floorDiv: (x) => tf.equal(tf.floorDiv(x, 0.9), 0),
+  integers: (x) => tf.greaterEqual(tf.cast(tf.mul(x, 2), "int32"), tf.argMax(x)),
+  bitwiseAnd: (x) => tf.equal(tf.bitwiseAnd(tf.argMax(x), tf.argMin(x)), tf.range(0, x.size, 1, "int32")),
+  searchSorted: (x) => tf.equal(tf.searchSorted(x, x), tf.range(0, x.size, 1, "int32")),
+};
+
+/** x² where the condition holds, else x. */
+export const BRANCHES: readonly GradientCase[] = Object.entries(CONDITIONS).map(([name, condition]) => ({
+  name,
+  op: ((x: T) => tf.where(condition(x), tf.square(x), x)) as GradientCase["op"],
+  inputs: [float32([-1.2, -0.3, 0.4, 0.6, 1.3], [5])],
+}));

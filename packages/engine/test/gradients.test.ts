@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { GRADIENTS, registerGradients } from "../src/gradients/register.ts";
-import { REGISTERED } from "./gradientCases.ts";
+import { BRANCHES, REGISTERED } from "./gradientCases.ts";
 import type { GradientCase } from "./gradientHarness.ts";
 import { checkCompiled, checkDifferences, gradientCase, indices } from "./gradientHarness.ts";
 import { values } from "./harness.ts";
@@ -154,32 +154,7 @@ describe("over shapes that vary", () => {
 });
 
 describe("functions that branch on what they compute", () => {
-  const CONDITIONS: Readonly<Record<string, (x: tf.Tensor) => tf.Tensor>> = {
-    equal: (x) => tf.equal(x, 0.5),
-    notEqual: (x) => tf.notEqual(x, 0.5),
-    greater: (x) => tf.greater(x, 0),
-    greaterEqual: (x) => tf.greaterEqual(0.7, x),
-    less: (x) => tf.less(x, tf.mean(x)),
-    lessEqual: (x) => tf.lessEqual(tf.mul(x, x), x),
-    logicalAnd: (x) => tf.logicalAnd(tf.greater(x, 0), tf.less(x, 1)),
-    logicalOr: (x) => tf.logicalOr(tf.less(x, 0), tf.greater(x, 1)),
-    logicalNot: (x) => tf.logicalNot(tf.greater(x, 0)),
-    logicalXor: (x) => tf.logicalXor(tf.greater(x, 0), tf.greater(x, 1)),
-    isNaN: (x) => tf.isNaN(tf.log(x)),
-    isInf: (x) => tf.isInf(tf.mul(x, 1e38)),
-    isFinite: (x) => tf.isFinite(tf.log(x)),
-    all: (x) => tf.all(tf.greater(x, 0)),
-    any: (x) => tf.any(tf.greater(x, 0)),
-    argMax: (x) => tf.equal(tf.range(0, x.size, 1, "int32"), tf.argMax(x)),
-    argMin: (x) => tf.equal(tf.range(0, x.size, 1, "int32"), tf.argMin(x)),
-    floor: (x) => tf.equal(tf.floor(x), 0),
-    floorDiv: (x) => tf.equal(tf.floorDiv(x, 0.9), 0),
-    integers: (x) => tf.greaterEqual(tf.cast(tf.mul(x, 2), "int32"), tf.argMax(x)),
-  };
-  it.each(Object.entries(CONDITIONS))("%s", async (name, condition) => {
-    const op = (x: tf.Tensor): tf.Tensor => tf.where(condition(x), tf.square(x), x);
-    await check({ name, op: op as GradientCase["op"], inputs: [float32([-1.2, -0.3, 0.4, 0.6, 1.3], [5])] });
-  });
+  it.each(BRANCHES)("$name", check);
 
   it("keeps what is not finite in its own branch", () => {
     const f = (a: tf.Tensor, b: tf.Tensor): tf.Tensor => tf.where(tf.tensor1d([true, false]), a, b);
