@@ -70,13 +70,13 @@ function floorDiv(emit: OnnxEmitter, [a, b]: readonly [string, string], dtype: D
   return emit.op("Where", [isZero, emit.scalar(0, "int32"), emit.op("Div", [multiple, divisor])]);
 }
 
-/** The remainder with the divisor's sign. Of fmod's remainder r, which has the dividend's: r where the signs agree, else fmod(r + b, b). */
+/** The remainder with the divisor's sign: fmod's r, which has the dividend's, or r + b where the two differ and r is not 0. */
 function floatMod(emit: OnnxEmitter, a: string, b: string): string {
-  const fmod = (x: string): string => emit.op("Mod", [x, b], { attributes: { fmod: 1n } });
-  const negative = (x: string): string => emit.op("Less", [x, emit.scalar(0)]);
-  const remainder = fmod(a);
-  const agree = emit.op("Equal", [negative(a), negative(b)]);
-  return emit.op("Where", [agree, remainder, fmod(emit.op("Add", [remainder, b]))]);
+  const zero = emit.scalar(0);
+  const remainder = emit.op("Mod", [a, b], { attributes: { fmod: 1n } });
+  const agree = emit.op("Equal", [emit.op("Less", [remainder, zero]), emit.op("Less", [b, zero])]);
+  const stays = emit.op("Or", [agree, emit.op("Equal", [remainder, zero])]);
+  return emit.op("Where", [stays, remainder, emit.op("Add", [remainder, b])]);
 }
 
 /** ONNX's integer Mod has the divisor's sign already. x mod 1 = 0 is what tfjs gives for x mod 0, too. */

@@ -4,7 +4,7 @@ import type { KernelCall, KernelDefinition } from "./definition.ts";
 
 type Pairs = readonly (readonly [number, number])[];
 
-const { getPermuted, getReshaped, getReshapedPermuted, getSliceBeginCoords, getSliceSize } = tf.backend_util;
+const { getPermuted, getReshaped, getReshapedPermuted } = tf.backend_util;
 
 /** Kernels that trade one dimension for blocks of others: each is a reshape, a transposition and a reshape. */
 export const BLOCKS: readonly KernelDefinition[] = [
@@ -69,16 +69,17 @@ function batchToSpace(
 ): Steps & { readonly begin: readonly number[]; readonly size: readonly number[] } {
   const shape = [...call.input("x").shape];
   const block = [...call.numbers("blockShape")];
-  const crops = call.attributes["crops"] as number[][];
+  const crops = call.attributes["crops"] as Pairs;
   const product = tf.util.sizeFromShape(block);
   const blocks = getReshaped(shape, block, product);
   const result = getReshapedPermuted(shape, block, product);
+  const cropped = result.map((_, axis) => crops[axis - 1] ?? ([0, 0] as const));
   return {
     blocks,
     perm: getPermuted(blocks.length, block.length),
     result,
-    begin: getSliceBeginCoords(crops, block.length),
-    size: getSliceSize(result, crops, block.length),
+    begin: cropped.map(([before]) => before),
+    size: result.map((size, axis) => size - (cropped[axis]?.[0] ?? 0) - (cropped[axis]?.[1] ?? 0)),
   };
 }
 

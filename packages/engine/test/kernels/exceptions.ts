@@ -1,0 +1,75 @@
+import type { HostTensor } from "@peftjs/core";
+import { sizeOf } from "@peftjs/core";
+import type { Inputs } from "../harness.ts";
+
+interface Call {
+  readonly kernel: string;
+  readonly inputs: Inputs;
+  /** What a case says of its call beside the tensors. */
+  readonly facts: Readonly<Record<string, unknown>>;
+  readonly gradient: boolean;
+}
+
+interface Exception {
+  readonly kernels: readonly string[];
+  /** Why the two may differ. */
+  readonly reason: string;
+  readonly when: (call: Call) => boolean;
+}
+
+const LARGEST_INT = 2 ** 31;
+
+const numbers = (tensor: HostTensor | undefined): readonly number[] => Array.from(tensor?.data ?? []);
+const isEmpty = (tensor: HostTensor | undefined): boolean => sizeOf(tensor?.shape ?? []) === 0;
+const isFloat = (tensor: HostTensor | undefined): boolean => tensor?.dtype === "float32";
+const isInt = (value: number): boolean => Math.abs(value) < LARGEST_INT;
+const largest = (tensor: HostTensor | undefined): number => Math.max(...numbers(tensor).map(Math.abs));
+
+/** Where a compiled kernel does not have to agree with tfjs's cpu kernel. */
+export const EXCEPTIONS: readonly Exception[] = [
+  {
+    kernels: ["Cast"],
+    reason:
+      "No int32 stands for NaN, an infinity or a number beyond ±2³¹: tfjs's cpu kernel takes 0 or wraps around, processors saturate.",
+    when: ({ inputs: { x }, facts }) => facts["to"] === "int32" && !numbers(x).every(isInt),
+  },
+  {
+    kernels: ["FloorDiv"],
+    reason: "As in Cast: the result is int32, and a quotient of floats may be none.",
+    when: ({ inputs: { a, b } }) =>
+      isFloat(a) &&
+      (![...numbers(a), ...numbers(b)].every(isInt) || numbers(b).some((value) => Math.abs(value) < 0.01)),
+  },
+  {
+    kernels: ["Pow"],
+    reason: "As in Cast: the power of whole numbers may be none, or beyond ±2³¹.",
+    when: ({ inputs: { a, b } }) =>
+      !isFloat(a) &&
+      ((numbers(a).includes(0) && Math.min(...numbers(b)) < 0) || largest(a) ** largest(b) >= LARGEST_INT),
+  },
+  {
+    kernels: ["Pow"],
+    reason: "JavaScript's 1^NaN and (±1)^±∞ are NaN; IEEE 754's, TensorFlow's and ONNX's are 1.",
+    when: ({ inputs: { a, b } }) =>
+      numbers(a).some((base) => Math.abs(base) === 1) && !numbers(b).every(Number.isFinite),
+  },
+  {
+    kernels: ["Mod"],
+    reason: "−1 mod ∞ is ∞ as in Python; tfjs adds the divisor and divides again, and ∞/∞ is NaN.",
+    when: ({ inputs: { b } }) => isFloat(b) && numbers(b).some((value) => Math.abs(value) === Infinity),
+  },
+  {
+    kernels: ["Select"],
+    reason: "tf.where broadcasts with tf.broadcastTo, which leaves a dimension of size 1 that should become 0.",
+    when: ({ inputs: { a, b } }) => isEmpty(a) || isEmpty(b),
+  },
+  {
+    kernels: ["Cumsum", "Cumprod"],
+    reason: "tfjs does not count their axis from the end: the cpu kernel returns a shape with an undefined dimension.",
+    when: ({ facts }) => (facts["axes"] as readonly number[]).some((axis) => axis < 0),
+  },
+];
+
+export function isException(call: Call): boolean {
+  return EXCEPTIONS.some(({ kernels, when }) => kernels.includes(call.kernel) && when(call));
+}
