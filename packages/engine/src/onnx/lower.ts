@@ -48,7 +48,9 @@ function lowerNode(node: GraphNode, names: Map<Value, string>, emit: ProgramEmit
   const args = node.inputs.map((input, i) =>
     isScalarOperand(node, i) ? emit.scalar(uniformOf(input) as number, input.dtype) : nameOf(input, names, emit),
   );
-  const results = written(node, args, emit);
+  // Few operators take tensors without values, and a result without any is known.
+  const isEmpty = node.outputs.every(({ shape }) => sizeOf(shape) === 0);
+  const results = isEmpty ? node.outputs.map((output) => emptyConstant(output, emit)) : written(node, args, emit);
   node.outputs.forEach((output, i) => names.set(output, results[i] as string));
 }
 
@@ -73,6 +75,10 @@ function written(node: GraphNode, args: readonly string[], emit: ProgramEmitter)
     `${describeNode(node)} could not be lowered: lower must return the name of one ONNX value per result that infer announced ` +
       `(${node.outputs.length}), got [${results.map(String).join(", ")}].`,
   );
+}
+
+function emptyConstant({ dtype, shape }: Value, emit: ProgramEmitter): string {
+  return emit.constant({ type: dtype, shape, data: new Uint8Array(0) });
 }
 
 /** In a broadcasting operator a uniform constant is one number when the other operand already has the full shape. */

@@ -25,6 +25,14 @@ const isFloat = (tensor: HostTensor | undefined): boolean => tensor?.dtype === "
 const isInt = (value: number): boolean => Math.abs(value) < LARGEST_INT;
 const largest = (tensor: HostTensor | undefined): number => Math.max(...numbers(tensor).map(Math.abs));
 
+/** Whether the batches of `part`, without ones in front, are the last of `whole`'s. */
+function repeats(part: HostTensor | undefined, whole: HostTensor | undefined): boolean {
+  const batches = (tensor: HostTensor | undefined): readonly number[] => tensor?.shape.slice(0, -2) ?? [];
+  const first = batches(part).findIndex((size) => size !== 1);
+  const own = first === -1 ? [] : batches(part).slice(first);
+  return own.length === 0 || own.join() === batches(whole).slice(-own.length).join();
+}
+
 /** Where a compiled kernel does not have to agree with tfjs's cpu kernel. */
 export const EXCEPTIONS: readonly Exception[] = [
   {
@@ -62,6 +70,41 @@ export const EXCEPTIONS: readonly Exception[] = [
     kernels: ["Select"],
     reason: "tf.where broadcasts with tf.broadcastTo, which leaves a dimension of size 1 that should become 0.",
     when: ({ inputs: { a, b } }) => isEmpty(a) || isEmpty(b),
+  },
+  {
+    kernels: ["Mod"],
+    reason:
+      "A remainder of the other sign than the divisor's, and a tiny part of it: remainder + divisor is the divisor in float32.",
+    when: ({ inputs: { a, b } }) => isFloat(b) && numbers(a).some((value) => value !== 0 && Math.abs(value) < 1e-5),
+  },
+  {
+    kernels: ["All", "Max", "Min", "ArgMax", "ArgMin"],
+    reason:
+      "Of no values, tfjs's cpu kernels read past the end. Compiled, all of them are true, the largest is −∞ and the smallest ∞ (the " +
+      "least and greatest int32); there is no place of one.",
+    when: ({ inputs: { x } }) => isEmpty(x),
+  },
+  {
+    kernels: ["ArgMax", "ArgMin", "TopK"],
+    reason: "NaN has no place in an order.",
+    when: ({ inputs: { x } }) => numbers(x).some(Number.isNaN),
+  },
+  {
+    kernels: ["Prod", "Cumprod"],
+    reason: "As in Cast: a product of whole numbers may lie beyond ±2³¹.",
+    when: ({ inputs: { x } }) =>
+      !isFloat(x) && numbers(x).reduce((total, value) => total * Math.max(1, Math.abs(value)), 1) >= LARGEST_INT,
+  },
+  {
+    kernels: ["UnsortedSegmentSum"],
+    reason: "tfjs's cpu kernel multiplies the rows of other segments by 0, which does not remove NaN and infinities.",
+    when: ({ inputs: { x } }) => !numbers(x).every(Number.isFinite),
+  },
+  {
+    kernels: ["BatchMatMul"],
+    reason:
+      "tfjs's cpu kernel counts batches modulo the smaller number of them: right only where whole batches are repeated.",
+    when: ({ inputs: { a, b } }) => !repeats(a, b) && !repeats(b, a),
   },
   {
     kernels: ["Cumsum", "Cumprod"],

@@ -30,7 +30,7 @@ const reductionCase = ([kernel, { op, ...rest }]: readonly [string, Reduction]):
   sample: ({ dtype, domain }) =>
     any
       .shape()
-      .chain((shape) => fc.tuple(any.tensor(shape, dtype, domain), any.axes(shape.length), fc.boolean()))
+      .chain((shape) => fc.tuple(any.tensor(shape, dtype, any.summable(domain)), any.axes(shape.length), fc.boolean()))
       .map(([x, axes, keepDims]) => ({
         inputs: { x },
         op: ({ x: value }) => op(value as tf.Tensor, axes, keepDims),
@@ -46,7 +46,11 @@ const alongAxis = (
     any
       .shape({ min: 1 })
       .chain((shape) =>
-        fc.tuple(any.tensor(shape, dtype, domain), any.axis(shape.length), fc.tuple(fc.boolean(), fc.boolean())),
+        fc.tuple(
+          any.tensor(shape, dtype, any.summable(domain)),
+          any.axis(shape.length),
+          fc.tuple(fc.boolean(), fc.boolean()),
+        ),
       )
       .map(([x, axis, flags]) => ({
         inputs: { x },

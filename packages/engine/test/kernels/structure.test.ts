@@ -184,7 +184,7 @@ function stridedSlices(shape: readonly number[]): fc.Arbitrary<Move> {
       .map(([a, b, step, fromEnd]) => {
         const [low, high] = [Math.min(a, b), Math.max(a, b)];
         const [begin, end] = step > 0 ? [low, high] : [high - 1, low - 1];
-        const shift = (place: number): number => (fromEnd || place < 0 ? place - size : place);
+        const shift = (place: number): number => (place < 0 || (fromEnd && place < size) ? place - size : place);
         return { begin: shift(begin), end: shift(end), step };
       });
   const mask = fc.nat({ max: 2 ** shape.length - 1 });

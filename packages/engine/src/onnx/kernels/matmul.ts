@@ -1,4 +1,4 @@
-import { PeftError } from "@peftjs/core";
+import { PeftError, sizeOf } from "@peftjs/core";
 import type { KernelCall, KernelDefinition, LoweringCall } from "./definition.ts";
 import { broadcastShapes } from "./shapes.ts";
 import { computed } from "./types.ts";
@@ -23,8 +23,11 @@ const scaleOf = (call: KernelCall): number => (call.has("alpha") ? call.number("
 
 /** A transposed operand and a scale are part of the product: nothing is moved for them. */
 function product(context: LoweringCall): string {
-  const { call, args, emit } = context;
-  if (call.input("a").dtype !== "float32") return integerProduct(context);
+  const { call, args, emit, outputs } = context;
+  const { shape, dtype } = call.input("a");
+  // ONNX Runtime's fused product of nothing leaves its result as the memory was.
+  if (sizeOf(shape) === 0) return emit.op("Expand", [emit.scalar(0, dtype), emit.ints(outputs[0]?.shape ?? [])]);
+  if (dtype !== "float32") return integerProduct(context);
   const [transA, transB] = [call.boolean("transposeA"), call.boolean("transposeB")];
   if (!transA && !transB && scaleOf(call) === 1) return emit.op("MatMul", args.slice(0, 2));
   return emit.contrib("FusedMatMul", args.slice(0, 2), {
@@ -62,7 +65,8 @@ export const MATMUL: readonly KernelDefinition[] = [
     infer: (call) => [{ shape: productShape(call), dtype: call.input("a").dtype }],
     lower: (context) => {
       const { call, args, emit } = context;
-      if (call.input("a").dtype !== "float32") return [emit.op("Add", [product(context), args[2] as string])];
+      const { shape, dtype } = call.input("a");
+      if (dtype !== "float32" || sizeOf(shape) === 0) return [emit.op("Add", [product(context), args[2] as string])];
       return [
         emit.op("Gemm", args, {
           attributes: {

@@ -24,9 +24,9 @@ export interface Spot {
   readonly inner: number;
 }
 
-/** Fewer places are less work for everybody only if the rest is worth a slice: at most half of them are kept. */
-export function isWorthIt({ count, length }: Selection): boolean {
-  return 2 * count <= length;
+/** Fewer places are less work for everybody only if the rest is worth a slice: at most half of them are kept, and there are some. */
+export function isWorthIt({ before, count, length, after }: Selection): boolean {
+  return before * after > 0 && 2 * count <= length;
 }
 
 export function sameSelection(a: Selection, b: Selection): boolean {
