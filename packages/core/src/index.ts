@@ -5,8 +5,18 @@ export { createGenerator, kaimingUniform } from "./random.ts";
 export type { Generator, GeneratorState } from "./random.ts";
 export { weightShape } from "./model/site.ts";
 export type { LayerSite, SiteRole } from "./model/site.ts";
-export type { Architecture, BaseModel, Forward, Head, Initializer, ParameterSpec } from "./model/model.ts";
-export { crossEntropy, dropout, gelu, layerNorm, meanSquaredError } from "./ops/index.ts";
+export type {
+  Architecture,
+  AttentionInputs,
+  AttentionSettings,
+  BaseModel,
+  Forward,
+  Head,
+  Initializer,
+  ParameterSpec,
+} from "./model/model.ts";
+export { attention, crossEntropy, dropout, gelu, layerNorm, meanSquaredError, recompute } from "./ops/index.ts";
+export type { AttentionOptions, DropoutSite } from "./ops/index.ts";
 export { defineMethod } from "./method/method.ts";
 export type * from "./method/method.ts";
 export { parseConfig } from "./method/parseConfig.ts";

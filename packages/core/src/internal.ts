@@ -1,4 +1,5 @@
 /** For sibling packages only: no promise of stability. */
+export { after } from "./ops/after.ts";
 export { composite } from "./ops/composite.ts";
 export { dropThreshold } from "./ops/dropout.ts";
 export { activateCpu, ensureTfjs } from "./gradients.ts";

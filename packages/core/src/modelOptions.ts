@@ -12,6 +12,8 @@ export interface ForwardOptions {
   readonly training: boolean;
   /** int32 [2]: the run's seed and the step. Needed while training with dropout. */
   readonly key?: tf.Tensor1D | undefined;
+  /** Blocks keep their inputs alone for the backward pass and run again there: less memory, one more forward pass. */
+  readonly recompute?: boolean | undefined;
 }
 
 export interface SetActiveOptions {

@@ -160,14 +160,10 @@ export class PeftModel {
   }
 
   /** Traceable: the model's outputs for tensors made from `frozen()` and `trainable()`. */
-  forward(
-    { frozen, trainable }: ModelTensors,
-    batch: Named<tf.Tensor>,
-    { training, key }: ForwardOptions,
-  ): Named<tf.Tensor> {
+  forward({ frozen, trainable }: ModelTensors, batch: Named<tf.Tensor>, options: ForwardOptions): Named<tf.Tensor> {
     const view = this.#current();
     return this.base.forward(
-      new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], training, key }),
+      new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], ...options }),
       batch,
     );
   }

@@ -109,7 +109,7 @@ function maskedLoss(logits: tf.Tensor, batch: Named<tf.Tensor>): tf.Scalar {
   const flat = tf.reshape(labels, [labels.size]) as tf.Tensor1D;
   const counted = tf.cast(tf.greaterEqual(flat, tf.scalar(0, "int32")), "float32") as tf.Tensor1D;
   const rows = tf.reshape(logits, [labels.size, logits.shape.at(-1) as number]) as tf.Tensor2D;
-  return crossEntropy(rows, tf.maximum(flat, tf.scalar(0, "int32")) as tf.Tensor1D, counted);
+  return crossEntropy(rows, flat, counted);
 }
 
 function need(tensors: Named<tf.Tensor>, name: string): tf.Tensor {

@@ -26,8 +26,11 @@ const engines: readonly EngineOptions[] = [eagerEngine, { kind: "eager", backend
 
 /** Largest difference, in units of the reference's largest value. */
 const RELATIVE = 1e-5;
-/** tfjs's own erf is a polynomial with an error of 1.5e-7; in front of pre-LN's small variances that shows. With an exact erf 1e-5 holds. */
-const RELATIVE_ERF = 2e-5;
+/**
+ * Pre-LN divides by the small deviations of a tiny model's first blocks, which multiplies float32's rounding: equal formulas in other
+ * orders of operations differ by 0.6e-5 to 1.3e-5 there. (And tfjs's own erf is a polynomial with an error of 1.5e-7.)
+ */
+const RELATIVE_PRE_NORM = 2e-5;
 
 function unpack(text: string): Float32Array {
   return new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
@@ -133,7 +136,7 @@ function expectLossAndGradients(results: Awaited<ReturnType<typeof runCase>>, ex
 
 describe.each(engines)("engine $kind $backend", (options) => {
   const tolerance = (example: Case): number =>
-    options.kind === "eager" && example.family === "roberta-prelayernorm" ? RELATIVE_ERF : RELATIVE;
+    example.family === "roberta-prelayernorm" ? RELATIVE_PRE_NORM : RELATIVE;
 
   it.each(fixture.cases)(
     "$family, $head: outputs and all gradients equal those of the Python library",

@@ -1,5 +1,4 @@
-import type { Architecture, Head } from "@peftjs/core";
-import type * as tf from "@tensorflow/tfjs-core";
+import type { Architecture, Forward, Head } from "@peftjs/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { bert, countParameters, fromConfig, roberta, robertaPreLayerNorm, xlmRoberta } from "../src/index.ts";
 import { startCpu } from "./support/backend.ts";
@@ -123,10 +122,12 @@ describe("dropout sites", () => {
   ] as const)("%s: embeddings, probabilities, both block outputs, classifier", (_name, json, input, classifier) => {
     const model = fromConfig({ ...json, ...rates }, { labels: ["a", "b"] });
     const seen: number[] = [];
-    const f = {
-      ...plainForward(asTensors(model), model.sites),
+    const plain = plainForward(asTensors(model), model.sites);
+    const f: Forward = {
+      ...plain,
       training: true,
-      dropout: <T extends tf.Tensor>(x: T, rate: number): T => (seen.push(rate), x),
+      dropout: (x, rate) => (seen.push(rate), x),
+      attention: (inputs, options) => (seen.push(options.dropout), plain.attention(inputs, options)),
     };
     model.forward(f, input());
     expect(seen).toEqual([0.1, ...block, ...block, ...classifier]);

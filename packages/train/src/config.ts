@@ -31,6 +31,10 @@ export const TrainingConfig = z.strictObject({
     .nullable()
     .default(1)
     .describe("Bound on the global gradient norm; null does not clip."),
+  recompute: z
+    .enum(["none", "blocks"])
+    .default("none")
+    .describe("What runs again in the backward pass instead of being kept: blocks take less memory and more time."),
   accumulationSteps: z.int().positive().default(1).describe("Batches whose gradients make one optimizer step."),
   evalEvery: every
     .default("epoch")

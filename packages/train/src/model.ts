@@ -11,6 +11,8 @@ export interface RunMode {
   readonly training: boolean;
   /** int32 [2]: seed of the run and number of the batch. Dropout draws from it. */
   readonly key: tf.Tensor1D;
+  /** The model's blocks keep their inputs alone for the backward pass and run again there. */
+  readonly recompute?: boolean;
 }
 
 /** What the trainer needs of a model; `PeftModel` of core has it. */

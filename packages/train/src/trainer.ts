@@ -84,6 +84,7 @@ export class Trainer {
       optimizer: this.#optimizer,
       maxGradNorm: config.maxGradNorm,
       seed: config.seed,
+      recompute: config.recompute,
     });
     const evaluates = options.evaluation !== undefined && config.evalEvery !== "never";
     this.#evaluator = evaluates ? createEvaluator(model, engine) : null;

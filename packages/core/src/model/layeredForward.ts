@@ -2,9 +2,9 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { AttachedLayer, View } from "../adapter/view.ts";
 import { PeftError } from "../errors.ts";
 import { didYouMean } from "../nearMisses.ts";
-import { dropout } from "../ops/index.ts";
+import { attention, dropout, recompute, type DropoutSite } from "../ops/index.ts";
 import type { Named } from "../tensors.ts";
-import type { Forward } from "./model.ts";
+import type { AttentionInputs, AttentionSettings, Forward } from "./model.ts";
 import type { LayerSite } from "./site.ts";
 
 export interface LayeredForwardOptions {
@@ -14,6 +14,14 @@ export interface LayeredForwardOptions {
   readonly training: boolean;
   /** int32 [2]: the run's seed and the step. */
   readonly key?: tf.Tensor1D | undefined;
+  /** Blocks keep their inputs alone for the backward pass. */
+  readonly recompute?: boolean | undefined;
+}
+
+/** The block that is being run, and the tensors that stand for its trainable parameters. */
+interface CurrentBlock {
+  readonly path: string;
+  readonly trainable: ReadonlyMap<string, tf.Tensor>;
 }
 
 /**
@@ -24,6 +32,7 @@ export class LayeredForward implements Forward {
   readonly training: boolean;
   readonly #options: LayeredForwardOptions;
   #stream = 0;
+  #block: CurrentBlock | null = null;
 
   constructor(options: LayeredForwardOptions) {
     this.training = options.training;
@@ -67,7 +76,34 @@ export class LayeredForward implements Forward {
   }
 
   dropout<T extends tf.Tensor>(x: T, rate: number): T {
-    if (!this.training || rate === 0) return x;
+    const site = this.#dropoutSite(rate);
+    return site === null ? x : dropout(x, site.rate, site.key, site.stream);
+  }
+
+  attention(inputs: AttentionInputs, { scale, bias, dropout: rate }: AttentionSettings): tf.Tensor4D {
+    return attention(inputs, { scale, bias, dropout: this.#dropoutSite(rate) });
+  }
+
+  block<T extends tf.Tensor>(path: string, inputs: readonly tf.Tensor[], run: (...inputs: tf.Tensor[]) => T): T {
+    if (!this.training || this.#options.recompute !== true) return run(...inputs);
+    const keys = this.#trainableBelow(path);
+    const stream = this.#stream;
+    const again = (...tensors: tf.Tensor[]): T => {
+      // The second run draws the masks of the first.
+      this.#stream = stream;
+      this.#block = { path, trainable: new Map(keys.map((key, i) => [key, tensors[inputs.length + i] as tf.Tensor])) };
+      try {
+        return run(...tensors.slice(0, inputs.length));
+      } finally {
+        this.#block = null;
+      }
+    };
+    return recompute(again, [...inputs, ...keys.map((key) => this.#tensor(key))]);
+  }
+
+  /** The next place where dropout is drawn; null where there is none. */
+  #dropoutSite(rate: number): DropoutSite | null {
+    if (!this.training || rate === 0) return null;
     const { key } = this.#options;
     if (key === undefined) {
       throw new PeftError(
@@ -75,7 +111,16 @@ export class LayeredForward implements Forward {
         `Dropout of ${rate} needs a key while training: pass \`key\`, an int32 tensor [seed, step], to forward.`,
       );
     }
-    return dropout(x, rate, key, this.#stream++);
+    return { rate, key, stream: this.#stream++ };
+  }
+
+  /** Keys of the parameters below a module path that learn, those of adapters on its layers included. */
+  #trainableBelow(path: string): string[] {
+    const { keys, layers, slots } = this.#options.view;
+    const below = ([name]: readonly [string, unknown]): boolean => name.startsWith(`${path}.`);
+    const own = [...keys].filter(below).map(([, key]) => key);
+    const attached = [...layers].filter(below).flatMap(([, list]) => list.flatMap((layer) => [...layer.keys.values()]));
+    return [...new Set([...own, ...attached])].filter((key) => slots.has(key));
   }
 
   #fold(
@@ -109,6 +154,15 @@ export class LayeredForward implements Forward {
   }
 
   #tensor(key: string): tf.Tensor {
+    if (this.#block !== null && this.#options.view.slots.has(key)) {
+      const tensor = this.#block.trainable.get(key);
+      if (tensor !== undefined) return tensor;
+      throw new PeftError(
+        "BLOCK_INVALID",
+        `The block "${this.#block.path}" uses the trainable "${key}", which is not below its path, so recomputation would lose its gradient. ` +
+          'Train without recomputation (recompute: "none"), or let the architecture hand it to the block as an input.',
+      );
+    }
     for (const group of this.#options.tensors) {
       const tensor = group[key];
       if (tensor !== undefined) return tensor;

@@ -37,6 +37,29 @@ export interface Forward {
   embedding(path: string, ids: tf.Tensor): tf.Tensor;
   /** Identity unless training. Every call draws a mask of its own from the step's key. */
   dropout(x: tf.Tensor, rate: number): tf.Tensor;
+  /** Scaled dot-product attention with dropout of its probabilities (see `attention`). query [B, h, Tq, d] → [B, h, Tq, d]. */
+  attention(inputs: AttentionInputs, options: AttentionSettings): tf.Tensor4D;
+  /**
+   * run(inputs), whose layers and parameters all lie below `path`: a transformer block. With recomputation, only `inputs` is kept for
+   * the backward pass, so every tensor that `run` uses and that is no parameter must be among them; the first one changes with what
+   * came before.
+   */
+  block<T extends tf.Tensor>(path: string, inputs: readonly tf.Tensor[], run: (...inputs: tf.Tensor[]) => T): T;
+}
+
+export interface AttentionInputs {
+  readonly query: tf.Tensor4D;
+  readonly key: tf.Tensor4D;
+  readonly value: tf.Tensor4D;
+}
+
+export interface AttentionSettings {
+  /** Factor of the scores: 1/√d. */
+  readonly scale: number;
+  /** Added to the scores; broadcasts to [B, h, Tq, Tk]. */
+  readonly bias: tf.Tensor | null;
+  /** Dropout rate of the probabilities. */
+  readonly dropout: number;
 }
 
 /** A family of models: pure descriptions and one traceable function. Holds no weights. */

@@ -8,16 +8,23 @@ import { composite } from "./composite.ts";
  */
 export function dropout<T extends tf.Tensor>(x: T, rate: number, key: tf.Tensor1D, stream: number): T {
   if (rate === 0) return x;
-  const mask = dropoutMask(x.shape, rate, key, stream);
-  return tf.mul(x, tf.mul(tf.cast(mask, "float32"), 1 / (1 - rate))) as T;
+  return tf.mul(x, dropoutMask(x.shape, { rate, key, stream })) as T;
 }
 
-/** Which elements stay: bool of `shape`. The shape is seen as [rows, columns] with the last axis as columns. */
-function dropoutMask(shape: readonly number[], rate: number, key: tf.Tensor1D, stream: number): tf.Tensor {
-  return composite("PeftDropoutMask", { key }, { shape, rate, stream }, () => {
+/** One place where dropout is drawn. */
+export interface DropoutSite {
+  readonly rate: number;
+  readonly key: tf.Tensor1D;
+  readonly stream: number;
+}
+
+/** 1/(1 − rate) for elements that stay, else 0. The shape is seen as [rows, columns] with the last axis as columns. */
+export function dropoutMask(shape: readonly number[], { rate, key, stream }: DropoutSite): tf.Tensor {
+  const stays = composite("PeftDropoutMask", { key }, { shape, rate, stream }, () => {
     const [seed, step] = key.dataSync() as Int32Array;
     return tf.tensor(hostMask(shape, rate, seed ?? 0, step ?? 0, stream), [...shape], "bool");
   });
+  return tf.mul(tf.cast(stays, "float32"), 1 / (1 - rate));
 }
 
 /** Finalizer of MurmurHash3: every input bit reaches every output bit. */

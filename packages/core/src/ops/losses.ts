@@ -1,14 +1,36 @@
 import * as tf from "@tensorflow/tfjs-core";
+import { composite } from "./composite.ts";
+
+type Save = (tensors: tf.Tensor[]) => void;
 
 /**
  * Weighted mean cross-entropy: −Σᵢ wᵢ·log softmax(logitsᵢ)[labelᵢ] / Σᵢ wᵢ.
- * logits [n, classes], labels int32 [n], weights float32 [n] (default: ones).
+ * logits [n, classes], labels int32 [n], weights float32 [n] (default: ones). A label outside [0, classes) adds nothing to the sum.
+ *
+ * The backward pass keeps the logits alone: ∂logitsᵢ = (softmax(logitsᵢ) − onehot(labelᵢ))·∂yᵢ.
  */
 export function crossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D, weights?: tf.Tensor1D): tf.Scalar {
   const [, classes] = logits.shape;
-  const target = tf.oneHot(labels, classes);
-  const perRow = tf.neg(tf.sum(tf.mul(tf.logSoftmax(logits), target), -1)) as tf.Tensor1D;
-  return weightedMean(perRow, weights);
+  const op = tf.customGrad((x: tf.Tensor | Save, save: tf.Tensor | Save) => {
+    const input = x as tf.Tensor;
+    // Saved, not captured: what is made on the way to the loss does not outlive the forward pass.
+    (save as Save)([input, labels]);
+    const value = composite("PeftCrossEntropy", { logits: input, labels }, {}, () =>
+      tf.neg(tf.sum(tf.mul(tf.logSoftmax(input), tf.oneHot(labels, classes)), -1)),
+    );
+    return { value, gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => gradient(dy, saved) };
+  });
+  return weightedMean(op(logits) as tf.Tensor1D, weights);
+}
+
+function gradient(dy: tf.Tensor, saved: readonly tf.Tensor[]): tf.Tensor {
+  const [logits, labels] = saved as [tf.Tensor2D, tf.Tensor1D];
+  const [rows, classes] = logits.shape;
+  return composite("PeftCrossEntropyGrad", { dy, logits, labels }, {}, () => {
+    const target = tf.cast(tf.oneHot(labels, classes), "float32");
+    const inside = tf.sum(target, -1);
+    return tf.mul(tf.sub(tf.softmax(logits), target), tf.reshape(tf.mul(dy, inside), [rows, 1]));
+  });
 }
 
 /** Weighted mean squared error: Σᵢ wᵢ(pᵢ − tᵢ)² / Σᵢ wᵢ. predictions, targets and weights [n]. */

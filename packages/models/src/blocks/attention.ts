@@ -28,7 +28,7 @@ export interface AttentionSpec {
 /**
  * Multi-head attention without its output projection: softmax(Q·Kᵀ/√d + bias)·V with Q = x_q·W_qᵀ + b_q, K and V from x.
  * xQuery [B·queryLength, H], x [B·T, H], bias [B, 1, 1, T] or null → [B·queryLength, H].
- * `path` holds the linear layers `query`, `key` and `value`. The scale is applied to Q, the smallest factor.
+ * `path` holds the linear layers `query`, `key` and `value`.
  */
 export function selfAttention(
   f: Forward,
@@ -39,13 +39,11 @@ export function selfAttention(
   const { xQuery, x, bias } = input;
   const { heads, batch, length, queryLength } = spec;
   const hidden = x.shape[1];
-  const query = f.linear(`${path}.query`, xQuery);
+  const query = splitHeads(f.linear(`${path}.query`, xQuery), [batch, queryLength, heads]);
   const key = splitHeads(f.linear(`${path}.key`, x), [batch, length, heads]);
   const value = splitHeads(f.linear(`${path}.value`, x), [batch, length, heads]);
-  const scaled = splitHeads(tf.mul(query, 1 / Math.sqrt(hidden / heads)), [batch, queryLength, heads]);
-  const scores = tf.matMul(scaled, key, false, true);
-  const probabilities = f.dropout(tf.softmax(bias === null ? scores : tf.add(scores, bias)), spec.dropout);
-  const context = tf.matMul(probabilities, value) as tf.Tensor4D;
+  const scale = 1 / Math.sqrt(hidden / heads);
+  const context = f.attention({ query, key, value }, { scale, bias, dropout: spec.dropout });
   const rows = queryLength === 1 ? context : tf.transpose(context, [0, 2, 1, 3]);
   return tf.reshape(rows, [batch * queryLength, hidden]);
 }

@@ -5,6 +5,7 @@ import {
   postNormBlock,
   preNormBlock,
   selectRows,
+  type BlockInput,
   type EncoderBlockSpec,
   type RowSelection,
 } from "../blocks/encoderBlock.ts";
@@ -41,10 +42,31 @@ export function trunk(f: Forward, batch: Named<tf.Tensor>, { family, config, pat
   let x = embed(f, batch, { family, config, path });
   for (let i = 0; i < config.numHiddenLayers; i++) {
     const last = i === config.numHiddenLayers - 1;
-    x = block(f, `${path}encoder.layer.${i}`, { x, bias, select: last ? select : { kind: "all" } }, spec);
+    const layer = `${path}encoder.layer.${i}`;
+    x = runBlock(f, layer, { x, bias, select: last ? select : { kind: "all" } }, (input) =>
+      block(f, layer, input, spec),
+    );
   }
   if (config.numHiddenLayers === 0) x = selectRows(x, select, spec);
   return family.normOrder === "pre" ? norm(f, `${path}LayerNorm`, x, config.layerNormEps) : x;
+}
+
+/** A block as the forward run sees it: with every tensor that it reads as an input. */
+function runBlock(
+  f: Forward,
+  path: string,
+  { x, bias, select }: BlockInput,
+  run: (input: BlockInput) => tf.Tensor2D,
+): tf.Tensor2D {
+  const indices = select.kind === "rows" ? [select.indices] : [];
+  const inputs = [x, ...(bias === null ? [] : [bias]), ...indices];
+  return f.block(path, inputs, (first, ...others) =>
+    run({
+      x: first as tf.Tensor2D,
+      bias: bias === null ? null : (others[0] as tf.Tensor4D),
+      select: select.kind === "rows" ? { kind: "rows", indices: others.at(-1) as tf.Tensor1D } : select,
+    }),
+  );
 }
 
 /** drop(LN(word[id] + type[t] + position[p])): [B·T, H]. */

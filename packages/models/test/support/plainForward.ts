@@ -1,4 +1,4 @@
-import type { BaseModel, Forward, HostTensor, LayerSite, Named } from "@peftjs/core";
+import { attention, type BaseModel, type Forward, type HostTensor, type LayerSite, type Named } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 
 /** A bare model's view of its parameters, with no adapters and no dropout. */
@@ -32,6 +32,8 @@ export function plainForward(
     },
     embedding: (path, ids) => tf.gather(parameter(siteAt(path).weight), ids),
     dropout: (x) => x,
+    attention: (inputs, { scale, bias }) => attention(inputs, { scale, bias }),
+    block: (_path, inputs, run) => run(...inputs),
   };
 }
 

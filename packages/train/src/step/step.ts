@@ -8,11 +8,16 @@ import { get } from "../optim/tensors.ts";
 import { join, split } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 
+/** What runs again in the backward pass instead of being kept. */
+export type Recompute = "none" | "blocks";
+
 export interface StepOptions {
   readonly model: TrainableModel;
   readonly optimizer: Optimizer;
   /** Bound on the global gradient norm; null: gradients are used as they are. */
   readonly maxGradNorm: number | null;
+  /** Whether the model's blocks keep their inputs alone for the backward pass. */
+  readonly recompute: Recompute;
   /** How the groups `trainable`, `optimizer` and `accumulated` hold the parameters. */
   readonly layout: Layout;
 }
@@ -63,14 +68,14 @@ interface LossAndGradients {
 }
 
 function lossAndGradients(
-  { model, layout }: StepOptions,
+  { model, layout, recompute }: StepOptions,
   args: Groups<tf.Tensor>,
   untouched: Untouched,
 ): LossAndGradients {
   const trainable = split(layout, group(args, "trainable"));
   const key = get(group(args, "scalars"), "key") as tf.Tensor1D;
-  const compute = (): tf.Scalar =>
-    model.loss({ frozen: group(args, "frozen"), trainable }, group(args, "batch"), { training: true, key });
+  const mode = { training: true, key, recompute: recompute === "blocks" };
+  const compute = (): tf.Scalar => model.loss({ frozen: group(args, "frozen"), trainable }, group(args, "batch"), mode);
   // tf.valueAndGrads refuses a parameter that the loss does not depend on; the engine underneath reports it as undefined.
   const { value, grads } = tf.engine().gradients(compute, Object.values(trainable));
   const byName: Record<string, tf.Tensor> = {};

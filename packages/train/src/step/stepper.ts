@@ -8,6 +8,7 @@ import { batchWeight } from "../weights.ts";
 import { createLayout, JOINED_SIZE, joinHost, viewHost } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import { stepFunctions } from "./step.ts";
+import type { Recompute } from "./step.ts";
 
 export interface StepperOptions {
   readonly model: TrainableModel;
@@ -15,6 +16,8 @@ export interface StepperOptions {
   readonly optimizer: Optimizer;
   readonly maxGradNorm: number | null;
   readonly seed: number;
+  /** Default: "none". */
+  readonly recompute?: Recompute;
   /** Largest number of elements of a parameter that is joined with others; element-wise optimizers only. */
   readonly joinedSize?: number;
 }
@@ -74,7 +77,7 @@ export class Stepper {
     this.#layout = createLayout(trainable, { groupOf: (parameter) => optimizer.group(parameter), limit });
     this.#current = this.#buffers(trainable);
     this.#spare = this.#buffers(trainable);
-    const functions = stepFunctions({ ...options, layout: this.#layout });
+    const functions = stepFunctions({ ...options, recompute: options.recompute ?? "none", layout: this.#layout });
     this.#full = engine.compile(functions.full, { constant: ["frozen"] });
     this.#accumulate = engine.compile(functions.accumulate, { constant: ["frozen"] });
     this.#apply = engine.compile(functions.apply);

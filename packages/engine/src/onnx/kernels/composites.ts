@@ -1,3 +1,4 @@
+import type { DType } from "@peftjs/core";
 import { dropThreshold } from "@peftjs/core/internal";
 import type { OnnxEmitter } from "../emitter.ts";
 import type { KernelDefinition } from "./definition.ts";
@@ -60,7 +61,61 @@ export const COMPOSITES: readonly KernelDefinition[] = [
       }),
     ],
   },
+  {
+    // Both branches are x; which one is taken depends on the token, so that no optimizer can know.
+    name: "PeftAfter",
+    infer: (call) => [call.input("x")],
+    lower: ({ call, args, emit }) => {
+      const [x, token] = args as [string, string];
+      return [emit.op("Where", [decisionOf(emit, token, call.input("token").dtype), x, x])];
+    },
+  },
+  {
+    name: "PeftCrossEntropy",
+    infer: (call) => [{ shape: call.input("labels").shape, dtype: "float32" }],
+    lower: ({ call, args, emit }) => {
+      const [logits, labels] = args as [string, string];
+      const { inside, column } = labelColumn(emit, labels, call.input("logits").shape[1] ?? 0);
+      const logs = emit.op("LogSoftmax", [logits], { attributes: { axis: -1n } });
+      const picked = emit.op("GatherElements", [logs, column], { attributes: { axis: 1n } });
+      const loss = emit.op("Neg", [emit.op("Squeeze", [picked, emit.ints([1])])]);
+      return [emit.op("Where", [inside, loss, emit.scalar(0)])];
+    },
+  },
+  {
+    // (softmax(x) − onehot(label))·∂y
+    name: "PeftCrossEntropyGrad",
+    infer: (call) => [call.input("logits")],
+    lower: ({ call, args, emit }) => {
+      const [dy, logits, labels] = args as [string, string, string];
+      const [rows, classes] = call.input("logits").shape as [number, number];
+      const { inside, column } = labelColumn(emit, labels, classes);
+      const p = emit.op("Exp", [emit.op("LogSoftmax", [logits], { attributes: { axis: -1n } })]);
+      const minusOne = emit.op("Expand", [emit.scalar(-1), emit.ints([rows, 1])]);
+      const difference = emit.op("ScatterElements", [p, column, minusOne], {
+        attributes: { axis: 1n, reduction: "add" },
+      });
+      const factor = emit.op("Where", [inside, dy, emit.scalar(0)]);
+      return [emit.op("Mul", [difference, emit.op("Unsqueeze", [factor, emit.ints([1])])])];
+    },
+  },
 ];
+
+/** A boolean that depends on the token's first element. */
+function decisionOf(emit: OnnxEmitter, token: string, dtype: DType): string {
+  const first = emit.op("Gather", [emit.op("Reshape", [token, emit.ints([-1])]), emit.scalar(0, "int64")]);
+  return dtype === "float32" ? emit.op("IsNaN", [first]) : emit.cast(first, "bool");
+}
+
+/** Which labels name a class, and those as int64 [n, 1]; the others are class 0 there. */
+function labelColumn(emit: OnnxEmitter, labels: string, classes: number): { inside: string; column: string } {
+  const inside = emit.op("And", [
+    emit.op("GreaterOrEqual", [labels, emit.scalar(0, "int32")]),
+    emit.op("Less", [labels, emit.scalar(classes, "int32")]),
+  ]);
+  const safe = emit.op("Where", [inside, labels, emit.scalar(0, "int32")]);
+  return { inside, column: emit.op("Unsqueeze", [emit.cast(safe, "int64"), emit.ints([1])]) };
+}
 
 /** ∂y·(Φ(x) + x·φ(x)), Φ(x) = ½ + ½·erf(x/√2), φ(x) = e^(−x²/2)/√(2π). */
 function geluGrad(emit: OnnxEmitter, dy: string, x: string): string {
