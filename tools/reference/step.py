@@ -43,6 +43,7 @@ def decoder(case: dict):
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         use_cache=False,
+        loss_type="ForCausalLM",
     )
     lora = LoraConfig(
         task_type=TaskType.CAUSAL_LM, r=8, lora_alpha=16, target_modules=["c_attn"], fan_in_fan_out=True

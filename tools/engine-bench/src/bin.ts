@@ -1,13 +1,14 @@
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { casesNamed } from "./cases.ts";
+import type { Case } from "./cases.ts";
+import { CASES, casesNamed } from "./cases.ts";
 import type { Measured } from "./measure.ts";
 import { measure } from "./measure.ts";
 import { formatReport, writeResults } from "./report.ts";
 import { soak } from "./soak.ts";
 
 interface Flags {
-  readonly cases?: string;
+  readonly cases: readonly Case[];
   readonly steps: number;
   readonly threads: number;
   readonly json?: string;
@@ -19,7 +20,7 @@ const program = new Command("nx run engine:bench --")
   .description(
     "Times one training step per case. With PEFTJS_PYTHON naming an interpreter that has torch, transformers and peft, step by step in turn with the same step there.",
   )
-  .option("--cases <names>", "comma-separated names; default: all")
+  .option("--cases <names>", "comma-separated names; default: all", chosen, CASES)
   .option("--steps <n>", "counted steps per case, after 2 that warm up", count, 15)
   .option("--threads <n>", "threads of each program", count, 2)
   .option("--json <file>", "write the results there as well")
@@ -31,16 +32,18 @@ const program = new Command("nx run engine:bench --")
   .option("--soak <n>", "instead: run n steps of each case and print what memory they hold on the way", count);
 await program.parseAsync();
 const { cases, steps, threads, json, recompute, soak: soakSteps }: Flags = program.opts();
-const tasks = casesNamed(cases);
-
-if (soakSteps === undefined) await bench();
-else for (const task of tasks) await soak({ task, threads, recompute }, soakSteps);
+try {
+  if (soakSteps === undefined) await bench();
+  else for (const task of cases) await soak({ task, threads, recompute }, soakSteps);
+} catch (error) {
+  program.error(error instanceof Error ? error.message : String(error));
+}
 
 async function bench(): Promise<void> {
   const measured: Measured[] = [];
   const python = process.env["PEFTJS_PYTHON"];
-  for (const [i, task] of tasks.entries()) {
-    console.error(`${i + 1}/${tasks.length} ${task.name} …`);
+  for (const [i, task] of cases.entries()) {
+    console.error(`${i + 1}/${cases.length} ${task.name} …`);
     measured.push(await measure({ task, threads, recompute, steps, python }));
   }
   console.log(formatReport(measured, threads));
@@ -50,6 +53,14 @@ async function bench(): Promise<void> {
     measured.map(({ result }) => result),
   );
   console.log(`Written to ${resolve(json)}`);
+}
+
+function chosen(names: string): readonly Case[] {
+  try {
+    return casesNamed(names.split(","));
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
 }
 
 function count(text: string): number {

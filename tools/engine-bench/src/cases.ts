@@ -27,10 +27,9 @@ export const CASES: readonly Case[] = [
   { name: "12x768-4x128-causal-lora", ...GPT2, batch: 4, length: 128 },
 ];
 
-/** The cases of these names, or all. Throws for a name that does not exist. */
-export function casesNamed(names: string | undefined): readonly Case[] {
-  if (names === undefined) return CASES;
-  return names.split(",").map((name) => {
+/** The cases of these names. Throws for a name that does not exist. */
+export function casesNamed(names: readonly string[]): readonly Case[] {
+  return names.map((name) => {
     const found = CASES.find((task) => task.name === name);
     if (found !== undefined) return found;
     throw new Error(`No case "${name}". Cases: ${CASES.map((task) => task.name).join(", ")}.`);

@@ -1,4 +1,4 @@
-import { crossEntropy, layerNorm } from "@peftjs/core";
+import { crossEntropy, layerNorm, recompute } from "@peftjs/core";
 import type { Architecture, BaseModel, Forward, LayerSite, Named, ParameterSpec, SiteRole } from "@peftjs/core";
 import { architectureRegistry, fromConfig } from "@peftjs/models";
 import * as tf from "@tensorflow/tfjs-core";
@@ -98,50 +98,60 @@ function sites({ layers, hidden, vocabulary }: DecoderConfig): LayerSite[] {
   return [table, ...linear.flat()];
 }
 
-/** Pre-LN: x = x + O(Attn(LN(x))); x = x + W₂·gelu(W₁·LN(x)); logits = LN(x)·Eᵀ with E the table of words. */
+/** The blocks between embeddings and logits = LN(x)·Eᵀ, with E the table of words. */
 function forward(f: Forward, config: DecoderConfig, _head: unknown, batch: Named<tf.Tensor>): Named<tf.Tensor> {
   const { layers, hidden } = config;
   const ids = batch["input_ids"] as tf.Tensor2D;
   const [rows, length] = ids.shape;
   const positions = tf.slice(f.parameter("transformer.wpe.weight") as tf.Tensor2D, [0, 0], [length, hidden]);
-  const bias = causalBias(length);
+  const mask = causalBias(length);
   let x: tf.Tensor = tf.reshape(tf.add(f.embedding("transformer.wte", ids), positions), [rows * length, hidden]);
   for (let i = 0; i < layers; i++) {
     const path = `transformer.h.${i}`;
-    const context = attention(f, `${path}.attn`, { x: norm(f, `${path}.ln_1`, x), bias }, { ...config, rows, length });
-    x = tf.add(x, f.linear(`${path}.attn.c_proj`, context));
-    const inner = geluTanh(f.linear(`${path}.mlp.c_fc`, norm(f, `${path}.ln_2`, x)));
-    x = tf.add(x, f.linear(`${path}.mlp.c_proj`, inner));
+    const run = (...[states, bias]: tf.Tensor[]): tf.Tensor =>
+      block(f, path, { x: states as tf.Tensor, bias: bias as tf.Tensor }, { ...config, rows, length });
+    x = f.block(path, [x, mask], run);
   }
   const last = norm(f, "transformer.ln_f", x) as tf.Tensor2D;
   return { logits: tf.matMul(last, f.parameter("transformer.wte.weight") as tf.Tensor2D, false, true) };
 }
 
-/** softmax(Q·Kᵀ/√d + bias)·V with [Q K V] = x·W + b. x [B·T, H], bias [T, T] → [B·T, H]. */
-function attention(
-  f: Forward,
-  path: string,
-  { x, bias }: { readonly x: tf.Tensor; readonly bias: tf.Tensor },
-  { rows, length, heads, hidden }: DecoderConfig & { readonly rows: number; readonly length: number },
-): tf.Tensor {
+interface BlockInput {
+  /** [B·T, H] */
+  readonly x: tf.Tensor;
+  /** [1, 1, T, T] */
+  readonly bias: tf.Tensor;
+}
+
+type BlockSpec = DecoderConfig & { readonly rows: number; readonly length: number };
+
+/** Pre-LN: x = x + O(Attn(LN(x))); x = x + W₂·gelu(W₁·LN(x)). [B·T, H] → [B·T, H]. */
+function block(f: Forward, path: string, { x, bias }: BlockInput, spec: BlockSpec): tf.Tensor {
+  const context = attend(f, `${path}.attn`, { x: norm(f, `${path}.ln_1`, x), bias }, spec);
+  const middle = tf.add(x, f.linear(`${path}.attn.c_proj`, context));
+  const wide = f.linear(`${path}.mlp.c_fc`, norm(f, `${path}.ln_2`, middle));
+  // Of its five intermediate results, four times as wide as the model, none is kept.
+  const inner = recompute(geluTanh, [wide]);
+  return tf.add(middle, f.linear(`${path}.mlp.c_proj`, inner));
+}
+
+/** softmax(Q·Kᵀ/√d + bias)·V with [Q K V] = x·W + b: [B·T, H] → [B·T, H]. */
+function attend(f: Forward, path: string, { x, bias }: BlockInput, spec: BlockSpec): tf.Tensor {
+  const { rows, length, heads, hidden } = spec;
   const size = hidden / heads;
-  const [query, key, value] = tf
-    .split(f.linear(`${path}.c_attn`, x), 3, 1)
-    .map((part) => tf.transpose(tf.reshape(part, [rows, length, heads, size]), [0, 2, 1, 3])) as [
-    tf.Tensor,
-    tf.Tensor,
-    tf.Tensor,
-  ];
-  const scores = tf.matMul(tf.mul(query, 1 / Math.sqrt(size)), key, false, true);
-  const context = tf.matMul(tf.softmax(tf.add(scores, bias)), value);
+  const split = (part: tf.Tensor): tf.Tensor4D =>
+    tf.transpose(tf.reshape(part, [rows, length, heads, size]), [0, 2, 1, 3]);
+  const parts = tf.split(f.linear(`${path}.c_attn`, x), 3, 1).map(split);
+  const [query, key, value] = parts as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
+  const context = f.attention({ query, key, value }, { scale: 1 / Math.sqrt(size), bias, dropout: 0 });
   return tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [rows * length, hidden]);
 }
 
-/** −1e9 where the key comes after the query, else 0: [T, T]. */
+/** −1e9 where the key comes after the query, else 0: [1, 1, T, T]. */
 function causalBias(length: number): tf.Tensor {
   const position = tf.range(0, length);
   const later = tf.greater(tf.reshape(position, [1, length]), tf.reshape(position, [length, 1]));
-  return tf.mul(tf.cast(later, "float32"), BLOCKED);
+  return tf.reshape(tf.mul(tf.cast(later, "float32"), BLOCKED), [1, 1, length, length]);
 }
 
 function norm(f: Forward, path: string, x: tf.Tensor): tf.Tensor {

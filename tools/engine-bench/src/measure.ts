@@ -74,7 +74,12 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
   }
 }
 
-function summarize({ task, recompute }: MeasureOptions, reports: readonly StepReport[][], peak: number): Result {
+/** One line of the results. `reports`: ours, then Python's in float32 and in bfloat16 if there is a Python. */
+export function summarize(
+  { task, recompute }: Pick<MeasureOptions, "task" | "recompute">,
+  reports: readonly StepReport[][],
+  peak: number,
+): Result {
   const [own, float32, bfloat16] = reports.map(totals);
   const { step, memory, last } = own as Totals;
   const gflops = productFlops(task) / (step * 1e6);

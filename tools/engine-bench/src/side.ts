@@ -1,5 +1,6 @@
 import type { ChildProcessByStdio } from "node:child_process";
 import { spawn } from "node:child_process";
+import { basename } from "node:path";
 import type { Interface } from "node:readline";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
@@ -27,14 +28,16 @@ export interface StepReport {
 
 /** One of the programs that are compared: it runs a step when asked, and rests while the others run. */
 export class Side {
+  readonly #name: string;
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;
   readonly #reader: Interface;
 
   constructor(command: string, args: readonly string[], threads: number) {
+    this.#name = [command, args[0] ?? ""].map((path) => basename(path)).join(" ");
     const counts = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
     this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, ...counts } });
-    this.#child.on("error", (error) => void console.error(`${command}: ${error.message}`));
+    this.#child.on("error", (error) => void console.error(error.message));
     // A program that has ended is reported by the answer that does not come.
     this.#child.stdin.on("error", () => undefined);
     this.#reader = createInterface({ input: this.#child.stdout });
@@ -58,7 +61,7 @@ export class Side {
 
   async #next(): Promise<string> {
     const { value, done } = await this.#lines.next();
-    if (done === true) throw new Error("The program ended before it answered; its message is above.");
+    if (done === true) throw new Error(`${this.#name} ended before it answered; its message is above.`);
     return value;
   }
 }

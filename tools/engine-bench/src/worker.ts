@@ -17,7 +17,7 @@ const stepper = new Stepper({
   optimizer: adamW({}),
   maxGradNorm: null,
   seed: 1,
-  ...(recompute === "none" ? {} : { recompute }),
+  recompute,
 });
 const batch = batchOf(task);
 let step = 0;
