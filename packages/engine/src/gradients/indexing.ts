@@ -1,36 +1,62 @@
 import * as tf from "@tensorflow/tfjs-core";
+import { TRACE_BACKEND } from "../onnx/trace/backend.ts";
 import { gradient, normalizeAxis, sizeOf, zeros } from "./definition.ts";
 
-/**
- * A look-up along `axis`: rows that were read several times add their gradients.
- * x [batch, outer, n, inner], indices [batch, k], ∂y [batch, outer, k, inner].
- */
+/** Rows [k, …] added up by their numbers [k], as a table of `count` rows. */
+function addRows(rows: tf.Tensor, numbers: tf.Tensor, count: number): tf.Tensor {
+  // The compiled engine knows by the kernel's name that the other rows are 0. On the cpu backend that kernel reads all rows
+  // once per row of the table, a scatter once.
+  if (tf.getBackend() === TRACE_BACKEND) return tf.unsortedSegmentSum(rows, numbers as tf.Tensor1D, count);
+  return tf.scatterND(tf.reshape(numbers, [-1, 1]), rows, [count, ...rows.shape.slice(1)]);
+}
+
+/** A look-up along `axis`: rows that were read several times add their gradients. */
 const gather = gradient(
   { kernel: "GatherV2", inputs: ["x", "indices"] },
   (dy, { x, indices }, attributes: tf.GatherV2Attrs) => ({
     x: () => {
-      const batchDims = normalizeAxis(attributes.batchDims ?? 0, indices.rank);
-      const axis = normalizeAxis(attributes.axis ?? 0, x.rank);
-      const batch = sizeOf(x.shape.slice(0, batchDims));
-      const outer = sizeOf(x.shape.slice(batchDims, axis));
-      const inner = sizeOf(x.shape.slice(axis + 1));
-      const [n, k] = [x.shape[axis] as number, sizeOf(indices.shape.slice(batchDims))];
       if (x.size === 0 || dy.size === 0) return zeros(x.shape);
-      const swap = (value: tf.Tensor, rows: number, columns: number): tf.Tensor =>
-        outer === 1 ? value : tf.transpose(tf.reshape(value, [batch, rows, columns, inner]), [0, 2, 1, 3]);
-      const rows = tf.reshape(swap(dy, outer, k), [batch * k, outer * inner]);
-      const sums = tf.scatterND(rowNumbers(indices, batch, n), rows, [batch * n, outer * inner]);
-      return tf.reshape(swap(sums, n, outer), x.shape);
+      const axis = normalizeAxis(attributes.axis ?? 0, x.rank);
+      const batchDims = normalizeAxis(attributes.batchDims ?? 0, indices.rank);
+      return batchDims === 0
+        ? tableGradient(dy, { x, indices, axis })
+        : batchGradient(dy, { x, indices, axis, batchDims });
     },
     indices: () => zeros(indices.shape),
   }),
 );
 
-/** Row numbers [batch·k, 1] in a table in which the n rows of every batch entry follow each other. */
-function rowNumbers(indices: tf.Tensor, batch: number, n: number): tf.Tensor {
-  const columns = tf.reshape(indices, [batch, -1]);
+interface LookUp {
+  readonly x: tf.Tensor;
+  readonly indices: tf.Tensor;
+  readonly axis: number;
+}
+
+/** x [outer…, n, inner…], indices of k, ∂y [outer…, k, inner…]. */
+function tableGradient(dy: tf.Tensor, { x, indices, axis }: LookUp): tf.Tensor {
+  const values = tf.reshape(dy, x.shape.with(axis, indices.size));
+  const axes = x.shape.map((_, i) => i);
+  const toFront = [axis, ...axes.toSpliced(axis, 1)];
+  const back = [...axes.slice(1, axis + 1), 0, ...axes.slice(axis + 1)];
+  const rows = axis === 0 ? values : tf.transpose(values, toFront);
+  const sums = addRows(rows, tf.reshape(indices, [-1]), x.shape[axis] as number);
+  return axis === 0 ? sums : tf.transpose(sums, back);
+}
+
+/** x [batch…, outer…, n, inner…], indices [batch…, k…]: one table in which the n rows of every batch entry follow each other. */
+function batchGradient(
+  dy: tf.Tensor,
+  { x, indices, axis, batchDims }: LookUp & { readonly batchDims: number },
+): tf.Tensor {
+  const batch = sizeOf(x.shape.slice(0, batchDims));
+  const outer = sizeOf(x.shape.slice(batchDims, axis));
+  const inner = sizeOf(x.shape.slice(axis + 1));
+  const [n, k] = [x.shape[axis] as number, indices.size / batch];
+  const values = tf.transpose(tf.reshape(dy, [batch, outer, k, inner]), [0, 2, 1, 3]);
   const starts = tf.reshape(tf.range(0, batch * n, n, "int32"), [batch, 1]);
-  return tf.reshape(batch === 1 ? columns : tf.add(columns, starts), [-1, 1]);
+  const numbers = tf.reshape(tf.add(tf.reshape(indices, [batch, k]), starts), [-1]);
+  const sums = addRows(tf.reshape(values, [batch * k, outer, inner]), numbers, batch * n);
+  return tf.reshape(tf.transpose(tf.reshape(sums, [batch, n, outer, inner]), [0, 2, 1, 3]), x.shape);
 }
 
 const gatherNd = gradient({ kernel: "GatherNd", inputs: ["params", "indices"] }, (dy, { params, indices }) => ({
