@@ -23,7 +23,7 @@ export function lowerFunction(fn: TensorFunction, args: Groups<HostTensor>): Low
 }
 
 function lowerWithPlaces(fn: TensorFunction, args: Groups<HostTensor>): LoweredGraph {
-  return lower(simplify(trace(fn, args, { withStacks: true })));
+  return lower(simplify(trace(fn, args, { withPlaces: true })));
 }
 
 /** ONNX Runtime does not take the program. */

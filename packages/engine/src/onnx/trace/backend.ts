@@ -16,13 +16,12 @@ import {
   randomDuringTrace,
   readDuringTrace,
   shapeText,
-  stackHere,
   supportedType,
   typesDiffer,
   writerCall,
 } from "./failures.ts";
 import { LiveValues } from "./isolation.ts";
-import { rememberStack } from "./places.ts";
+import { rememberPlace } from "./places.ts";
 
 export const TRACE_BACKEND = "peftjs-trace";
 
@@ -31,13 +30,13 @@ export class Recording {
   readonly nodes: GraphNode[] = [];
   readonly live = new LiveValues();
   readonly inputs = new Map<Value, Leaf<HostTensor>>();
-  /** Keep the stack of every call. It takes time, so it is done only to explain a failure. */
-  readonly withStacks: boolean;
+  /** Remember where every call was made. It takes time, so it is done only to explain a failure. */
+  readonly withPlaces: boolean;
   /** An error that nobody saw: what a promise waits for cannot throw. */
   unseen: PeftError | null = null;
 
-  constructor(withStacks: boolean) {
-    this.withStacks = withStacks;
+  constructor(withPlaces: boolean) {
+    this.withPlaces = withPlaces;
   }
 }
 
@@ -100,12 +99,12 @@ export class TraceBackend extends tf.KernelBackend {
 
   /** Records one kernel call and returns its results. */
   record(definition: KernelDefinition, inputs: NamedTensorInfoMap, attributes: NamedAttrMap): TensorInfo[] {
-    const { nodes, live, withStacks } = this.current();
+    const { nodes, live, withPlaces } = this.current();
     const inputNames = Object.keys(inputs).filter((name) => inputs[name] !== undefined && inputs[name] !== null);
     const values = inputNames.map((name) => this.valueBehind(inputs[name] as TensorInfo, definition.name));
-    // A copy of its own: the stack is kept by it.
+    // A copy of its own: the place is kept by it.
     const call = new KernelCall(definition.name, inputNames, values, { ...attributes });
-    if (withStacks) rememberStack(call.attributes, stackHere());
+    if (withPlaces) rememberPlace(call.attributes);
     const outputs = infer(definition, call).map((type) => live.add(new Value(type)));
     const node: GraphNode = {
       kernel: definition.name,

@@ -23,7 +23,7 @@ function describeCaller(stack: string): string {
   return caller === null ? "A call" : `${caller.callee ?? "A call"} at ${caller.place}`;
 }
 
-export function stackHere(): string {
+function stackHere(): string {
   return new Error().stack ?? "";
 }
 

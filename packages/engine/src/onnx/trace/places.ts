@@ -1,11 +1,14 @@
 import type { Attributes, GraphNode } from "../graph.ts";
 import { describeCall } from "./failures.ts";
 
-/** Stacks of recorded calls by the object of their attributes: it goes along when simplification renews a node. */
-const STACKS = new WeakMap<Attributes, string>();
+/**
+ * Where recorded calls were made, by the object of their attributes: it goes along when simplification renews a node. An error is
+ * kept, not its text: to write the text takes longer than everything else.
+ */
+const PLACES = new WeakMap<Attributes, Error>();
 
-export function rememberStack(attributes: Attributes, stack: string): void {
-  STACKS.set(attributes, stack);
+export function rememberPlace(attributes: Attributes): void {
+  PLACES.set(attributes, new Error());
 }
 
 /** The call that a node comes from: its own, or, where simplification made the node, the nearest one that it computes from. */
@@ -13,7 +16,7 @@ export function describeNode(node: GraphNode): string {
   const seen = new Set<GraphNode>([node]);
   // A set is walked in the order of insertion, and what is added meanwhile comes last: nearest first.
   for (const candidate of seen) {
-    const stack = STACKS.get(candidate.attributes);
+    const stack = PLACES.get(candidate.attributes)?.stack;
     if (stack !== undefined) {
       const call = describeCall(candidate.kernel, stack);
       return candidate === node ? call : `Kernel ${node.kernel}, made from the result of ${call}`;

@@ -19,7 +19,7 @@ const STACK_DEPTH = 200;
 
 export interface TraceOptions {
   /** Remember where every kernel was called, for `describeNode`. Costs time. */
-  readonly withStacks?: boolean;
+  readonly withPlaces?: boolean;
 }
 
 /**
@@ -37,7 +37,7 @@ export function trace(fn: TensorFunction, args: Groups<HostTensor>, options: Tra
   }
   const previous = tf.getBackend();
   const depth = Error.stackTraceLimit;
-  const recording = new Recording(options.withStacks ?? false);
+  const recording = new Recording(options.withPlaces ?? false);
   // Without an asynchronous initialiser the switch is complete when the call returns; the promise adds nothing.
   void tf.setBackend(TRACE_BACKEND);
   Error.stackTraceLimit = Math.max(depth, STACK_DEPTH);
