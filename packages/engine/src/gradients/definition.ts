@@ -1,4 +1,6 @@
+import { sizeOf } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
+import { normalizeAxes } from "../onnx/kernels/shapes.ts";
 
 /** One function per input that has a gradient. */
 export type Partials = Readonly<Record<string, () => tf.Tensor>>;
@@ -53,19 +55,14 @@ export function sumTo(x: tf.Tensor, shape: readonly number[]): tf.Tensor {
   return tf.reshape(axes.length === 0 ? x : tf.sum(x, axes), [...shape]);
 }
 
-export function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, dimension) => product * dimension, 1);
-}
-
 /** The axis counted from the front. */
 export function normalizeAxis(axis: number, rank: number): number {
   return axis < 0 ? axis + rank : axis;
 }
 
-/** All axes for `null` and `undefined`, as the reductions of tfjs take it. */
-export function normalizeAxes(axes: number | readonly number[] | null | undefined, rank: number): number[] {
-  const list = axes ?? Array.from({ length: rank }, (_, axis) => axis);
-  return [list].flat().map((axis) => normalizeAxis(axis as number, rank));
+/** The axes of a reduction, counted from the front; all of them for `null` and `undefined`, as in tfjs. */
+export function reducedAxes(axes: number | readonly number[] | null | undefined, rank: number): number[] {
+  return normalizeAxes([axes ?? Array.from({ length: rank }, (_, axis) => axis)].flat() as number[], rank);
 }
 
 /** x [..., n, ...] as [outer, n, inner] around `axis`. */

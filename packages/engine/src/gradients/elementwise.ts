@@ -2,12 +2,12 @@ import * as tf from "@tensorflow/tfjs-core";
 import { float, gradient, sumTo, zeros } from "./definition.ts";
 
 /** ∂ of one operand in the shape of the result. The operands come as float32. */
-type Partial = (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor;
+type OperandPartial = (dy: tf.Tensor, a: tf.Tensor, b: tf.Tensor) => tf.Tensor;
 
 /** A broadcasting kernel: each operand's partial is summed over the axes along which the operand was repeated. */
 function binary(
   [kernel, left, right]: readonly [string, string, string],
-  partials: readonly [Partial, Partial],
+  partials: readonly [OperandPartial, OperandPartial],
 ): tf.GradConfig {
   return gradient({ kernel, inputs: [left, right] }, (dy, saved) => {
     const [a, b] = [float(saved[left] as tf.Tensor), float(saved[right] as tf.Tensor)];

@@ -1,6 +1,7 @@
+import { sizeOf } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { TRACE_BACKEND } from "../onnx/trace/backend.ts";
-import { gradient, normalizeAxis, sizeOf, zeros } from "./definition.ts";
+import { gradient, normalizeAxis, zeros } from "./definition.ts";
 
 /** Rows [k, …] added up by their numbers [k], as a table of `count` rows. */
 function addRows(rows: tf.Tensor, numbers: tf.Tensor, count: number): tf.Tensor {

@@ -1,5 +1,6 @@
+import { sizeOf } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { float, gradient, sizeOf, sumTo } from "./definition.ts";
+import { float, gradient, sumTo } from "./definition.ts";
 
 /** y = a·b over the last two axes; batch axes broadcast, and the partials are summed over those that did. */
 const matrixProduct = gradient(

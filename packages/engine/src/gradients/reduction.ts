@@ -1,10 +1,7 @@
+import { sizeOf } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { float, gradient, listOf, normalizeAxes, normalizeAxis, sizeOf, zeros } from "./definition.ts";
-
-/** The shape of a reduction's result with the reduced axes as size 1. */
-function keptShape(shape: readonly number[], axes: readonly number[]): number[] {
-  return shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
-}
+import { reducedShape } from "../onnx/kernels/shapes.ts";
+import { float, gradient, listOf, normalizeAxis, reducedAxes, zeros } from "./definition.ts";
 
 /** ∂x = ∂y·[x = y] / #{x = y}: equal extremes share what one alone would get. `attribute` names the axes. */
 function extreme(kernel: "Max" | "Min", attribute: "reductionIndices" | "axis"): tf.GradConfig {
@@ -12,8 +9,8 @@ function extreme(kernel: "Max" | "Min", attribute: "reductionIndices" | "axis"):
     { kernel, inputs: ["x"], outputs: ["y"] },
     (dy, { x, y }, attributes: Readonly<Record<string, number | readonly number[] | null | undefined>>) => ({
       x: () => {
-        const axes = normalizeAxes(attributes[attribute], x.rank);
-        const kept = keptShape(x.shape, axes);
+        const axes = reducedAxes(attributes[attribute], x.rank);
+        const kept = reducedShape(x.shape, axes, true);
         const hits = tf.cast(tf.equal(x, tf.reshape(y, kept)), "float32");
         return tf.mul(hits, tf.div(tf.reshape(dy, kept), tf.sum(hits, axes, true)));
       },
@@ -28,14 +25,14 @@ function extreme(kernel: "Max" | "Min", attribute: "reductionIndices" | "axis"):
 const product = gradient({ kernel: "Prod", inputs: ["x"] }, (dy, saved, { axis }: Pick<tf.ProdAttrs, "axis">) => ({
   x: () => {
     const x = float(saved.x);
-    const axes = normalizeAxes(axis, x.rank);
+    const axes = reducedAxes(axis, x.rank);
     const isZero = tf.equal(x, 0);
     const others = tf.where(isZero, 1, x);
     const zeroCount = tf.sum(tf.cast(isZero, "float32"), axes, true);
     const rest = tf.prod(others, axes, true);
     const one = tf.mul(rest, tf.cast(tf.equal(zeroCount, 1), "float32"));
     const none = tf.mul(rest, tf.cast(tf.equal(zeroCount, 0), "float32"));
-    return tf.mul(tf.reshape(dy, keptShape(x.shape, axes)), tf.where(isZero, one, tf.div(none, others)));
+    return tf.mul(tf.reshape(dy, reducedShape(x.shape, axes, true)), tf.where(isZero, one, tf.div(none, others)));
   },
 }));
 
