@@ -1,9 +1,9 @@
 import { sizeOf } from "@peftjs/core";
 import type { GraphNode, Value } from "../graph.ts";
-import { inputOf, sameShape, uniform, uniformOf } from "../graph.ts";
+import { inputOf, uniform, uniformOf } from "../graph.ts";
 import { reducedAxes } from "./places.ts";
 import type { Add, NodePass, Rewriter } from "./rewrite.ts";
-import { single } from "./rewrite.ts";
+import { sameType, single } from "./rewrite.ts";
 import { reshaped } from "./selection.ts";
 
 /**
@@ -79,7 +79,7 @@ function scaleOf(node: GraphNode): Scale | null {
   const [value, constant] = uniformOf(b) === null ? [b, a] : [a, b];
   const factor = uniformOf(constant);
   // A factor may make the result larger than the value is.
-  return factor === null || !sameShape(value.shape, single(node).shape) ? null : { value, constant, factor };
+  return factor === null || !sameType(value, single(node)) ? null : { value, constant, factor };
 }
 
 function scaledTwice(node: GraphNode, add: Add): Value | null {

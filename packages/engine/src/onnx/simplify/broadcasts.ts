@@ -9,11 +9,11 @@ export const dropBroadcasts: NodePass = {
   name: "drop-broadcasts",
   rewrite(node, { add }) {
     if (!BINARY_NAMES.has(node.kernel)) return null;
-    const { shape } = single(node);
+    const { shape, dtype } = single(node);
     const [a, b] = node.inputs as [Value, Value];
     if (node.kernel === "Multiply") {
-      if (uniformOf(b) === 1) return [add("BroadcastTo", { x: a }, { shape })];
-      if (uniformOf(a) === 1) return [add("BroadcastTo", { x: b }, { shape })];
+      if (uniformOf(b) === 1 && a.dtype === dtype) return [add("BroadcastTo", { x: a }, { shape })];
+      if (uniformOf(a) === 1 && b.dtype === dtype) return [add("BroadcastTo", { x: b }, { shape })];
     }
     // One operand has to keep the full shape: if the left one loses its broadcast, the right one does not.
     const left = sameShape(b.shape, shape) ? beforeBroadcast(a) : a;

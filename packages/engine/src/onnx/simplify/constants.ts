@@ -52,7 +52,7 @@ function castValue(value: number, dtype: Value["dtype"]): number {
   return dtype === "bool" ? Number(value !== 0) : Math.trunc(value);
 }
 
-/** A choice whose condition is one repeated constant is the chosen operand, if it has the full shape. */
+/** A choice whose condition is one repeated constant is the chosen operand. */
 export const chooseByConstant: NodePass = {
   name: "choose-by-constant",
   rewrite(node, { add }) {
@@ -60,6 +60,7 @@ export const chooseByConstant: NodePass = {
     const condition = uniformOf(inputOf(node, "condition"));
     if (condition === null) return null;
     const chosen = inputOf(node, condition === 0 ? "e" : "t");
+    if (chosen.dtype !== single(node).dtype) return null;
     const { shape } = single(node);
     return [sameShape(chosen.shape, shape) ? chosen : add("BroadcastTo", { x: chosen }, { shape })];
   },

@@ -1,7 +1,7 @@
 import type { GraphNode, Value } from "../graph.ts";
 import { sameShape, uniformOf } from "../graph.ts";
 import type { NodePass } from "./rewrite.ts";
-import { single } from "./rewrite.ts";
+import { sameType, single } from "./rewrite.ts";
 
 /** What keeps `a` as it is: a neutral operand on the right, or on either side. */
 const NEUTRAL: Readonly<Record<string, { readonly value: number; readonly bothSides: boolean }>> = {
@@ -65,8 +65,9 @@ function neutral(node: GraphNode): Value | null {
   const rule = NEUTRAL[node.kernel];
   const [a, b] = node.inputs as [Value, Value];
   if (rule === undefined) return null;
-  const { shape } = single(node);
-  if (uniformOf(b) === rule.value && sameShape(a.shape, shape)) return a;
-  if (rule.bothSides && uniformOf(a) === rule.value && sameShape(b.shape, shape)) return b;
+  // The other operand may make the result larger, or of another type.
+  const isResult = (value: Value): boolean => sameType(value, single(node));
+  if (uniformOf(b) === rule.value && isResult(a)) return a;
+  if (rule.bothSides && uniformOf(a) === rule.value && isResult(b)) return b;
   return null;
 }

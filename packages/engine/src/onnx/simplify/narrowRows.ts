@@ -15,6 +15,7 @@ type Demand = Selection | "all";
 export const narrowRows: GraphPass = {
   name: "narrow-rows",
   run(graph) {
+    if (!graph.nodes.some((node) => ownSelection(node) !== null)) return graph;
     const demands = demandsOf(graph);
     const draft = new Draft(graph);
     const narrow = new Map<Value, Value>();

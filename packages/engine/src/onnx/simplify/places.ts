@@ -103,6 +103,8 @@ const ALIGNMENTS: Readonly<Record<string, Rule>> = {
   PeftLayerNorm: rows(1),
   PeftNormalize: rows(1),
   PeftLayerNormGrad: rows(2),
+  PeftCrossEntropy: (_, axis) => [axis, axis],
+  PeftCrossEntropyGrad: (_, axis) => (axis === 0 ? [0, 0, 0] : null),
 };
 
 /** What a slice or a look-up takes of its input `x`: places of one axis. Null if it is something else. */

@@ -1,8 +1,9 @@
 import { sizeOf } from "@peftjs/core";
 import type { GraphNode, Value } from "../graph.ts";
-import { inputOf, sameShape, uniformOf } from "../graph.ts";
-import type { NodePass } from "./rewrite.ts";
-import { single } from "./rewrite.ts";
+import { inputOf, sameShape, uniform, uniformOf } from "../graph.ts";
+import { isReshape } from "./places.ts";
+import type { Add, NodePass } from "./rewrite.ts";
+import { sameType, single } from "./rewrite.ts";
 
 /** A product with a transposed operand reads it as it lies. */
 export const transposeIntoProduct: NodePass = {
@@ -28,29 +29,76 @@ function swapped(value: Value): Value | null {
   return swapsLast && rank >= 2 ? (value.producer.inputs[0] as Value) : null;
 }
 
-/** A scale of a product's result becomes the product's own factor. Not 0, nor what is not finite: they make NaN of infinities. */
+/**
+ * A scale of a product's result or of its operand becomes the product's own factor, also if reshapes and transpositions
+ * lie between result and scale. Not 0, nor what is not finite: they make NaN of infinities.
+ */
 export const scaleIntoProduct: NodePass = {
   name: "scale-into-product",
   rewrite(node, { add, uses }) {
-    const scaled = scaleOf(node);
-    const product = scaled?.value.producer;
-    if (!scaled || product?.kernel !== "BatchMatMul" || uses(scaled.value) !== 1) return null;
-    const alpha = ((product.attributes["alpha"] as number | undefined) ?? 1) * scaled.factor;
-    const operands = { a: inputOf(product, "a"), b: inputOf(product, "b") };
-    return [add("BatchMatMul", operands, { ...product.attributes, alpha })];
+    if (node.kernel === "BatchMatMul") return scaledOperands(node, add);
+    const scale = scaleOf(node);
+    if (scale === null) return null;
+    const moves: GraphNode[] = [];
+    let value = scale.value;
+    for (; uses(value) === 1 && isMove(value.producer); value = value.producer.inputs[0] as Value)
+      moves.unshift(value.producer);
+    const product = value.producer;
+    if (product?.kernel !== "BatchMatMul" || uses(value) !== 1) return null;
+    return [moves.reduce((x, move) => moved(move, x, add), scaledProduct(product, scale.factor, product.inputs, add))];
   },
 };
 
-/** value·factor or value/(1/factor) with a constant factor, where the value has the shape of the result. */
+/** A scale behind a reshape or a transposition instead of before it, closer to the product that can take it up. */
+export const scaleBehindMoves: NodePass = {
+  name: "scale-behind-moves",
+  rewrite(node, { add, uses }) {
+    const x = node.inputs[0];
+    if (!isMove(node) || x === undefined || uses(x) !== 1) return null;
+    const scale = x.producer === null ? null : scaleOf(x.producer);
+    if (scale === null) return null;
+    const factor = uniform({ shape: [], dtype: "float32" }, scale.factor);
+    return [add("Multiply", { a: moved(node, scale.value, add), b: factor })];
+  },
+};
+
+function scaledOperands(node: GraphNode, add: Add): Value[] | null {
+  const scales = node.inputs.map(({ producer }) => (producer === null ? null : scaleOf(producer)));
+  if (scales.every((scale) => scale === null)) return null;
+  const factor = scales.reduce((product, scale) => product * (scale?.factor ?? 1), 1);
+  const operands = node.inputs.map((input, i) => scales[i]?.value ?? input);
+  return isUsable(factor) ? [scaledProduct(node, factor, operands, add)] : null;
+}
+
+function scaledProduct({ attributes }: GraphNode, factor: number, operands: readonly Value[], add: Add): Value {
+  const alpha = ((attributes["alpha"] as number | undefined) ?? 1) * factor;
+  const [a, b] = operands as [Value, Value];
+  return add("BatchMatMul", { a, b }, { ...attributes, alpha });
+}
+
+function isMove(node: GraphNode | null): node is GraphNode {
+  return node !== null && (node.kernel === "Transpose" || isReshape(node));
+}
+
+function moved(move: GraphNode, x: Value, add: Add): Value {
+  if (move.kernel === "Transpose") return add("Transpose", { x }, move.attributes);
+  return add("Reshape", { x }, { shape: single(move).shape });
+}
+
+/** value·factor or value/(1/factor) with a constant factor, where the value has the type of the result. */
 function scaleOf(node: GraphNode): { readonly value: Value; readonly factor: number } | null {
   if (node.kernel !== "Multiply" && node.kernel !== "RealDiv") return null;
   const [a, b] = node.inputs as [Value, Value];
   const [left, right] = [node.kernel === "Multiply" ? uniformOf(a) : null, uniformOf(b)];
   const value = right === null ? b : a;
   const number = right ?? left;
-  const factor = number === null ? 0 : node.kernel === "Multiply" ? number : 1 / number;
-  const isUsable = Number.isFinite(factor) && factor !== 0 && sameShape(value.shape, single(node).shape);
-  return isUsable ? { value, factor } : null;
+  if (number === null || value.dtype !== "float32" || !sameType(value, single(node))) return null;
+  const factor = node.kernel === "Multiply" ? number : 1 / number;
+  return isUsable(factor) ? { value, factor } : null;
+}
+
+function isUsable(factor: number): boolean {
+  return Math.fround(factor) !== 0 && Number.isFinite(Math.fround(factor));
 }
 
 /** A bias row added to a 2-D product is the third operand of the product. */

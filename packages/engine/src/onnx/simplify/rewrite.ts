@@ -1,5 +1,5 @@
 import type { Attributes, Graph, GraphNode, Value as GraphValue } from "../graph.ts";
-import { Value } from "../graph.ts";
+import { sameShape, Value } from "../graph.ts";
 import { KernelCall } from "../kernels/definition.ts";
 import { KERNELS } from "../kernels/registry.ts";
 
@@ -27,27 +27,37 @@ export interface GraphPass {
 
 export type Pass = NodePass | GraphPass;
 
-/** Runs one pass, then drops what no result needs. */
+/** Runs one pass, then drops what no result needs. Where it has nothing to do the graph stays the same object. */
 export function applyPass(graph: Graph, pass: Pass): Graph {
-  return withoutDeadNodes("run" in pass ? pass.run(graph) : rewriteNodes(graph, pass));
+  const result = "run" in pass ? pass.run(graph) : rewriteNodes(graph, pass);
+  return result === graph ? graph : withoutDeadNodes(result);
 }
 
 function rewriteNodes(graph: Graph, pass: NodePass): Graph {
   const draft = new Draft(graph);
-  const uses = countUses(graph);
   const origin = new Map<GraphValue, GraphValue>();
-  const rewriter: Rewriter = {
-    uses: (value) => uses.get(origin.get(value) ?? value) ?? 0,
-    add: draft.add,
+  let counted: Map<GraphValue, number> | undefined;
+  const uses = (value: GraphValue): number => {
+    counted ??= countUses(graph);
+    return counted.get(origin.get(value) ?? value) ?? 0;
   };
+  let isSame = true;
   for (const old of graph.nodes) {
     const node = draft.renewed(old);
     if (node !== old) node.outputs.forEach((output, i) => origin.set(output, old.outputs[i] as GraphValue));
-    const results = pass.rewrite(node, rewriter);
+    const before = draft.nodes.length;
+    const results = pass.rewrite(node, { add: draft.add, uses });
     if (results === null) draft.nodes.push(node);
+    else isSame = false;
     draft.replace(old, results ?? node.outputs);
+    // A new result has the readers of the old one.
+    for (const { outputs } of results === null ? [] : draft.nodes.slice(before))
+      for (const output of outputs) {
+        const index = (results ?? []).indexOf(output);
+        if (index >= 0) origin.set(output, old.outputs[index] as GraphValue);
+      }
   }
-  return draft.finish();
+  return isSame ? graph : draft.finish();
 }
 
 /** A graph in the making: new nodes in order, and what stands for the values of the old graph. */
@@ -138,4 +148,9 @@ export function makeNode(
 /** The result of a kernel that has one. */
 export function single(node: GraphNode): GraphValue {
   return node.outputs[0] as GraphValue;
+}
+
+/** One may stand for the other. */
+export function sameType(a: GraphValue, b: GraphValue): boolean {
+  return a.dtype === b.dtype && sameShape(a.shape, b.shape);
 }

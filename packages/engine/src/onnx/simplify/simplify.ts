@@ -3,11 +3,12 @@ import { simplifyAlgebra } from "./algebra.ts";
 import { dropBroadcasts } from "./broadcasts.ts";
 import { chooseByConstant, foldUniform } from "./constants.ts";
 import { removeIdentities } from "./identities.ts";
+import { joinProducts, joinSums } from "./joins.ts";
 import { mergeEqualCalls } from "./merge.ts";
 import { joinTranspositions, shortenChains } from "./moves.ts";
 import { narrowRows } from "./narrowRows.ts";
 import { partsAsSlices } from "./parts.ts";
-import { biasIntoProduct, scaleIntoProduct, transposeIntoProduct } from "./products.ts";
+import { biasIntoProduct, scaleBehindMoves, scaleIntoProduct, transposeIntoProduct } from "./products.ts";
 import type { Pass } from "./rewrite.ts";
 import { applyPass, withoutDeadNodes } from "./rewrite.ts";
 import { skipZeroRows } from "./zeroRows.ts";
@@ -30,6 +31,10 @@ export function passes(): readonly Pass[] {
     transposeIntoProduct,
     mergeEqualCalls(),
     scaleIntoProduct,
+    scaleBehindMoves,
+    scaleIntoProduct,
+    joinProducts,
+    joinSums,
     biasIntoProduct,
     mergeEqualCalls(),
   ];

@@ -36,7 +36,9 @@ export function withGradients(op: (inputs: Named) => tf.Tensor): Op {
     const names = Object.keys(inputs).filter((name) => inputs[name]?.dtype === "float32");
     const loss = (...values: tf.Tensor[]): tf.Scalar => {
       const y = op({ ...inputs, ...Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor])) });
-      return tf.sum(tf.mul(y, tf.reshape(tf.cos(tf.range(0, y.size)), y.shape)));
+      const weighted = tf.sum(tf.mul(y, tf.reshape(tf.cos(tf.range(0, y.size)), y.shape)));
+      // tfjs wants the result to depend on every input.
+      return values.reduce<tf.Tensor>((sum, value) => tf.add(sum, tf.sum(value)), weighted) as tf.Scalar;
     };
     const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => inputs[name] as tf.Tensor));
     return { value, ...Object.fromEntries(names.map((name, i) => [`d${name}`, grads[i] as tf.Tensor])) };

@@ -20,6 +20,7 @@ interface Sparse {
 export const skipZeroRows: GraphPass = {
   name: "skip-zero-rows",
   run(graph) {
+    if (!graph.nodes.some((node) => paddedSelection(node) !== null)) return graph;
     const draft = new Draft(graph);
     const walk = new SparseWalk(draft, shortestLookUps(graph));
     for (const node of graph.nodes) walk.visit(node);
@@ -41,6 +42,7 @@ const LINEAR: Readonly<Record<string, readonly string[]>> = {
   EluGrad: ["dy"],
   PeftGeluGrad: ["dy"],
   PeftLayerNormGrad: ["dy"],
+  PeftCrossEntropyGrad: ["dy"],
 };
 
 const SUMS: ReadonlySet<string> = new Set(["Add", "Sub", "AddN"]);
