@@ -2,9 +2,8 @@ import type { DType } from "@peftjs/core";
 import { tol } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import * as any from "./arbitrary.ts";
-import type { KernelCase } from "./property.ts";
-import { describeKernels } from "./property.ts";
+import * as any from "../arbitrary.ts";
+import type { KernelCase } from "../describeKernels.ts";
 
 const NUMBERS: readonly DType[] = ["float32", "int32"];
 const GRADIENT = { from: -1, to: 1 };
@@ -94,4 +93,4 @@ const EINSUM: KernelCase = {
       })),
 };
 
-describeKernels("products", [...PRODUCTS, EINSUM]);
+export const PRODUCT_CASES: readonly KernelCase[] = [...PRODUCTS, EINSUM];

@@ -2,9 +2,8 @@ import type { DType } from "@peftjs/core";
 import { sizeOf } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import * as any from "./arbitrary.ts";
-import type { Kind, KernelCase, Sample } from "./property.ts";
-import { describeKernels } from "./property.ts";
+import * as any from "../arbitrary.ts";
+import type { Kind, KernelCase, Sample } from "../describeKernels.ts";
 
 const ALL: readonly DType[] = ["float32", "int32", "bool"];
 const GRADIENT = { from: -2, to: 2 };
@@ -287,5 +286,4 @@ const OTHER: readonly KernelCase[] = [
   },
 ];
 
-describeKernels("kernels that move values", MOVES);
-describeKernels("other structural kernels", OTHER);
+export const STRUCTURE_CASES: readonly KernelCase[] = [...MOVES, ...OTHER];

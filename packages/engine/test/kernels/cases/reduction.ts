@@ -1,9 +1,8 @@
 import type { DType } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import * as any from "./arbitrary.ts";
-import type { KernelCase } from "./property.ts";
-import { describeKernels } from "./property.ts";
+import * as any from "../arbitrary.ts";
+import type { KernelCase } from "../describeKernels.ts";
 
 const NUMBERS: readonly DType[] = ["float32", "int32"];
 const ALL: readonly DType[] = ["float32", "int32", "bool"];
@@ -85,5 +84,4 @@ const ALONG: readonly KernelCase[] = [
   { kernel: "Max", label: "of logSoftmax", gradient: { from: -2, to: 2 }, sample: lastAxis((x) => tf.logSoftmax(x)) },
 ];
 
-describeKernels("reductions", Object.entries(REDUCTIONS).map(reductionCase));
-describeKernels("kernels along an axis", ALONG);
+export const REDUCTION_CASES: readonly KernelCase[] = [...Object.entries(REDUCTIONS).map(reductionCase), ...ALONG];

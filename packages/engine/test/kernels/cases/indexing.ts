@@ -2,9 +2,8 @@ import type { DType } from "@peftjs/core";
 import { sizeOf } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import * as any from "./arbitrary.ts";
-import type { KernelCase } from "./property.ts";
-import { describeKernels } from "./property.ts";
+import * as any from "../arbitrary.ts";
+import type { KernelCase } from "../describeKernels.ts";
 
 const NUMBERS: readonly DType[] = ["float32", "int32"];
 const ALL: readonly DType[] = ["float32", "int32", "bool"];
@@ -244,6 +243,4 @@ const ORDER: readonly KernelCase[] = [
   })),
 ];
 
-describeKernels("kernels that read where indices point", READING);
-describeKernels("kernels that write where indices point", WRITING);
-describeKernels("kernels of order", ORDER);
+export const INDEXING_CASES: readonly KernelCase[] = [...READING, ...WRITING, ...ORDER];
