@@ -1,100 +1,74 @@
-import { create, toBinary } from "@bufbuild/protobuf";
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  GraphProtoSchema,
-  ModelProtoSchema,
-  NodeProtoSchema,
-  OperatorSetIdProtoSchema,
-  TensorProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  ValueInfoProtoSchema,
-} from "onnx-buf";
-import type { AttributeProto, NodeProto, TensorProto, ValueInfoProto } from "onnx-buf";
 import type { AttributeValue, OnnxConstant, OnnxNode } from "./emitter.ts";
 import { ONNX_TYPE } from "./emitter.ts";
 import type { ValueType } from "./graph.ts";
 import type { LoweredGraph } from "./lower.ts";
+import { ProtobufWriter } from "./protobuf.ts";
 
 /** The newest operator set that every operator written here exists in and that ONNX Runtime 1.30 runs. */
-const OPSET = 18n;
-const IR_VERSION = 9n;
+const OPSET = 18;
+const IR_VERSION = 9;
 
-/** The program as the bytes of an ONNX file. */
+/** AttributeProto.AttributeType. */
+const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const;
+
+/** The program as the bytes of an ONNX file. Field numbers are those of onnx.proto. */
 export function writeModel({ emit, inputs, outputs }: LoweredGraph): Uint8Array {
-  const model = create(ModelProtoSchema, {
-    irVersion: IR_VERSION,
-    producerName: "peftjs",
-    opsetImport: [
-      create(OperatorSetIdProtoSchema, { domain: "", version: OPSET }),
-      create(OperatorSetIdProtoSchema, { domain: "com.microsoft", version: 1n }),
-    ],
-    graph: create(GraphProtoSchema, {
-      name: "program",
-      node: emit.nodes.map(nodeProto),
-      initializer: emit.constants.map(tensorProto),
-      input: inputs.map(({ onnxName, value }) => valueInfo(onnxName, value)),
-      output: outputs.map(({ onnxName, value }) => valueInfo(onnxName, value)),
+  const opset = (domain: string, version: number) => (message: ProtobufWriter) =>
+    void message.text(1, domain).int(2, version);
+  return new ProtobufWriter()
+    .int(1, IR_VERSION)
+    .text(2, "peftjs")
+    .message(7, (graph) => {
+      for (const node of emit.nodes) graph.message(1, (message) => writeNode(message, node));
+      graph.text(2, "program");
+      for (const constant of emit.constants) graph.message(5, (message) => writeTensor(message, constant));
+      for (const { onnxName, value } of inputs) graph.message(11, (message) => writeValue(message, onnxName, value));
+      for (const { onnxName, value } of outputs) graph.message(12, (message) => writeValue(message, onnxName, value));
+    })
+    .message(8, opset("", OPSET))
+    .message(8, opset("com.microsoft", 1))
+    .finish();
+}
+
+/** NodeProto. */
+function writeNode(message: ProtobufWriter, node: OnnxNode): void {
+  for (const input of node.inputs) message.text(1, input);
+  for (const output of node.outputs) message.text(2, output);
+  message.text(3, node.name).text(4, node.type);
+  for (const [name, value] of Object.entries(node.attributes))
+    message.message(5, (attribute) => writeAttribute(attribute, name, value));
+  message.text(7, node.domain);
+}
+
+/** AttributeProto. */
+function writeAttribute(message: ProtobufWriter, name: string, value: AttributeValue): void {
+  message.text(1, name);
+  if (typeof value === "number") message.float(2, value).int(20, ATTRIBUTE_TYPE.float);
+  else if (typeof value === "bigint") message.int(3, value).int(20, ATTRIBUTE_TYPE.int);
+  else if (typeof value === "string") message.text(4, value).int(20, ATTRIBUTE_TYPE.string);
+  else if (value.every((item): item is bigint => typeof item === "bigint")) {
+    for (const item of value) message.int(8, item);
+    message.int(20, ATTRIBUTE_TYPE.ints);
+  } else {
+    for (const item of value as readonly number[]) message.float(7, item);
+    message.int(20, ATTRIBUTE_TYPE.floats);
+  }
+}
+
+/** TensorProto. */
+function writeTensor(message: ProtobufWriter, { name, type, shape, data }: OnnxConstant): void {
+  for (const size of shape) message.int(1, size);
+  message.int(2, ONNX_TYPE[type]).text(8, name);
+  message.blob(9, new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength));
+}
+
+/** ValueInfoProto: a tensor of known shape. */
+function writeValue(message: ProtobufWriter, name: string, { shape, dtype }: ValueType): void {
+  message.text(1, name).message(2, (type) =>
+    type.message(1, (tensor) => {
+      tensor.int(1, ONNX_TYPE[dtype]).message(2, (dimensions) => {
+        for (const size of shape) dimensions.message(1, (dimension) => void dimension.int(1, size));
+      });
     }),
-  });
-  return toBinary(ModelProtoSchema, model);
-}
-
-function nodeProto(node: OnnxNode): NodeProto {
-  return create(NodeProtoSchema, {
-    name: node.name,
-    opType: node.type,
-    domain: node.domain,
-    input: [...node.inputs],
-    output: [...node.outputs],
-    attribute: Object.entries(node.attributes).map(([name, value]) => attributeProto(name, value)),
-  });
-}
-
-function attributeProto(name: string, value: AttributeValue): AttributeProto {
-  if (typeof value === "number")
-    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
-  if (typeof value === "bigint")
-    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: value });
-  if (typeof value === "string") {
-    return create(AttributeProtoSchema, {
-      name,
-      type: AttributeProto_AttributeType.STRING,
-      s: new TextEncoder().encode(value),
-    });
-  }
-  if (value.every((item): item is bigint => typeof item === "bigint")) {
-    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints: [...value] });
-  }
-  return create(AttributeProtoSchema, {
-    name,
-    type: AttributeProto_AttributeType.FLOATS,
-    floats: [...(value as readonly number[])],
-  });
-}
-
-function tensorProto({ name, type, shape, data }: OnnxConstant): TensorProto {
-  return create(TensorProtoSchema, {
-    name,
-    dataType: ONNX_TYPE[type],
-    dims: shape.map(BigInt),
-    rawData: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
-  });
-}
-
-function valueInfo(name: string, { shape, dtype }: ValueType): ValueInfoProto {
-  const dim = shape.map((size) =>
-    create(TensorShapeProto_DimensionSchema, { value: { case: "dimValue", value: BigInt(size) } }),
   );
-  const tensorType = create(TypeProto_TensorSchema, {
-    elemType: ONNX_TYPE[dtype],
-    shape: create(TensorShapeProtoSchema, { dim }),
-  });
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: create(TypeProtoSchema, { value: { case: "tensorType", value: tensorType } }),
-  });
 }
