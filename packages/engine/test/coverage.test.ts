@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
+import { registerGradients } from "../src/gradients/register.ts";
 import { BLOCKS } from "../src/onnx/kernels/blocks.ts";
 import { ELEMENTWISE } from "../src/onnx/kernels/elementwise.ts";
 import { EXCLUDED } from "../src/onnx/kernels/excluded.ts";
@@ -38,12 +40,10 @@ describe("coverage of tfjs's kernels", () => {
     expect([...EXCLUDED.keys()].filter((name) => !names.includes(name))).toEqual([]);
   });
 
+  const cases = [ELEMENTWISE_CASES, INDEXING_CASES, PRODUCT_CASES, REDUCTION_CASES, STRUCTURE_CASES].flat();
+  const compared = new Set(cases.map(({ kernel }) => kernel));
+
   it("compares every kernel with tfjs's", () => {
-    const compared = new Set(
-      [ELEMENTWISE_CASES, INDEXING_CASES, PRODUCT_CASES, REDUCTION_CASES, STRUCTURE_CASES]
-        .flat()
-        .map(({ kernel }) => kernel),
-    );
     const here = [
       ...[ELEMENTWISE, REDUCTIONS, STRUCTURE, PADDING, BLOCKS],
       ...[GENERATING, ORDERING, SCATTERING, INDEXING, MATMUL],
@@ -51,5 +51,22 @@ describe("coverage of tfjs's kernels", () => {
     const missing = here.map(({ name }) => name).filter((name) => names.includes(name) && !compared.has(name));
     // tf.broadcastTo runs Tile: BroadcastTo is made by simplification alone.
     expect(missing).toEqual(["BroadcastTo"]);
+  });
+
+  it("compares every gradient with tfjs's", () => {
+    registerGradients();
+    const differentiated = new Set(cases.filter(({ gradient }) => gradient !== undefined).map(({ kernel }) => kernel));
+    const missing = [...compared].filter((name) => tf.getGradient(name) !== undefined && !differentiated.has(name));
+    // These take whole numbers and truth values only, or search: nothing to differentiate.
+    expect(missing.sort()).toEqual([
+      "All",
+      "Any",
+      "BitwiseAnd",
+      "LogicalAnd",
+      "LogicalNot",
+      "LogicalOr",
+      "OneHot",
+      "SearchSorted",
+    ]);
   });
 });

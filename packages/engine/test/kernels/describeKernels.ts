@@ -132,10 +132,10 @@ function together(samples: readonly Sample[]): TensorFunction {
   return ({ inputs: named = {} }) => ({ out: Object.fromEntries(outputsOf(samples, named)) });
 }
 
-/** All float results as one row. */
+/** All results as one row. What is not a number of float32 has a gradient, too: zero. */
 function inOne(samples: readonly Sample[]): Op {
   return (named) => {
-    const floats = outputsOf(samples, named).filter(([, { dtype }]) => dtype === "float32");
-    return tf.concat(floats.map(([, tensor]) => tf.reshape(tensor, [-1])));
+    const results = outputsOf(samples, named);
+    return tf.concat(results.map(([, tensor]) => tf.cast(tf.reshape(tensor, [-1]), "float32")));
   };
 }

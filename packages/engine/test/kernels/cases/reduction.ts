@@ -67,8 +67,8 @@ const lastAxis =
       .map((x) => ({ inputs: { x }, op: ({ x: value }) => op(value as tf.Tensor) }));
 
 const ALONG: readonly KernelCase[] = [
-  { kernel: "ArgMax", dtypes: ALL, sample: alongAxis((x, axis) => tf.argMax(x, axis)) },
-  { kernel: "ArgMin", dtypes: ALL, sample: alongAxis((x, axis) => tf.argMin(x, axis)) },
+  { kernel: "ArgMax", dtypes: ALL, gradient: { from: -2, to: 2 }, sample: alongAxis((x, axis) => tf.argMax(x, axis)) },
+  { kernel: "ArgMin", dtypes: ALL, gradient: { from: -2, to: 2 }, sample: alongAxis((x, axis) => tf.argMin(x, axis)) },
   {
     kernel: "Cumsum",
     dtypes: ALL,
@@ -78,6 +78,7 @@ const ALONG: readonly KernelCase[] = [
   {
     kernel: "Cumprod",
     dtypes: ALL,
+    gradient: { from: 0.5, to: 1.5 },
     sample: alongAxis((x, axis, [exclusive, reverse]) => tf.cumprod(x, axis, exclusive, reverse)),
   },
   { kernel: "Softmax", gradient: { from: -2, to: 2 }, sample: lastAxis((x) => tf.softmax(x)) },
