@@ -11,7 +11,7 @@ it("writes what a reader of onnx.proto understands", () => {
   const constant = emit.constant({
     type: "float32",
     shape: [2, 20],
-    data: Float32Array.from({ length: 40 }, Math.sqrt),
+    data: Float32Array.from({ length: 40 }, (_, i) => Math.sqrt(i)),
   });
   const minus = emit.scalar(-5, "int64");
   const result = emit.op("Test", ["in0", constant, minus], {
