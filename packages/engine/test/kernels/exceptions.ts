@@ -90,6 +90,16 @@ export const EXCEPTIONS: readonly Exception[] = [
     when: ({ inputs: { x } }) => numbers(x).some(Number.isNaN),
   },
   {
+    kernels: ["TopK"],
+    reason: "tfjs's cpu kernel compares by subtraction: ∞ − ∞ has no sign.",
+    when: ({ inputs: { x } }) => !numbers(x).every(Number.isFinite),
+  },
+  {
+    kernels: ["Prod", "Cumprod"],
+    reason: "Numbers small enough underflow in one order of the product and not in another.",
+    when: ({ inputs: { x } }) => isFloat(x) && numbers(x).some((value) => value !== 0 && Math.abs(value) < 1e-5),
+  },
+  {
     kernels: ["Prod", "Cumprod"],
     reason: "As in Cast: a product of whole numbers may lie beyond ±2³¹.",
     when: ({ inputs: { x } }) =>

@@ -95,6 +95,7 @@ const ALIGNMENTS: Readonly<Record<string, Rule>> = {
     return axis === own ? null : inputs.map(() => axis);
   },
   GatherV2: (node, axis) => {
+    if (hasBatches(node)) return null;
     const [x, rank] = [inputOf(node, "x"), inputOf(node, "indices").shape.length];
     const [own] = normalizeAxes([node.attributes["axis"] as number], x.shape.length) as [number];
     if (axis < own) return [axis, null];
@@ -107,6 +108,11 @@ const ALIGNMENTS: Readonly<Record<string, Rule>> = {
   PeftCrossEntropyGrad: (_, axis) => (axis === 0 ? [0, 0, 0] : null),
 };
 
+/** A look-up with rows of its own for every batch takes no places of one axis. */
+function hasBatches({ attributes }: GraphNode): boolean {
+  return (attributes["batchDims"] ?? 0) !== 0;
+}
+
 /** What a slice or a look-up takes of its input `x`: places of one axis. Null if it is something else. */
 export function selectionBy(node: GraphNode): Selection | null {
   if (node.kernel === "Slice") {
@@ -117,7 +123,7 @@ export function selectionBy(node: GraphNode): Selection | null {
     if (axis === undefined || cut.length > 1) return null;
     return along(shape, axis, { from: begin[axis] as number, count: size[axis] as number });
   }
-  if (node.kernel !== "GatherV2") return null;
+  if (node.kernel !== "GatherV2" || hasBatches(node)) return null;
   const { shape } = inputOf(node, "x");
   const [axis] = normalizeAxes([node.attributes["axis"] as number], shape.length) as [number];
   return selectionOf(inputOf(node, "indices"), { shape, axis });
