@@ -27,7 +27,10 @@ export interface GraphPass {
 
 export type Pass = NodePass | GraphPass;
 
-/** Runs one pass, then drops what no result needs. Where it has nothing to do the graph stays the same object. */
+/**
+ * Runs one pass, then drops what no result needs. Where it has nothing to do the graph stays the same object. The graph
+ * is used up: its values know the nodes of the new one as their producers.
+ */
 export function applyPass(graph: Graph, pass: Pass): Graph {
   const result = "run" in pass ? pass.run(graph) : rewriteNodes(graph, pass);
   return result === graph ? graph : withoutDeadNodes(result);
@@ -44,18 +47,17 @@ function rewriteNodes(graph: Graph, pass: NodePass): Graph {
   let isSame = true;
   for (const old of graph.nodes) {
     const node = draft.renewed(old);
-    if (node !== old) node.outputs.forEach((output, i) => origin.set(output, old.outputs[i] as GraphValue));
     const before = draft.nodes.length;
     const results = pass.rewrite(node, { add: draft.add, uses });
-    if (results === null) draft.nodes.push(node);
-    else isSame = false;
-    draft.replace(old, results ?? node.outputs);
+    if (results === null) {
+      draft.nodes.push(node);
+      continue;
+    }
+    isSame = false;
+    draft.replace(old, results);
     // A new result has the readers of the old one.
-    for (const { outputs } of results === null ? [] : draft.nodes.slice(before))
-      for (const output of outputs) {
-        const index = (results ?? []).indexOf(output);
-        if (index >= 0) origin.set(output, old.outputs[index] as GraphValue);
-      }
+    const added = new Set(draft.nodes.slice(before).flatMap(({ outputs }) => outputs));
+    results.forEach((result, i) => void (added.has(result) && origin.set(result, old.outputs[i] as GraphValue)));
   }
   return isSame ? graph : draft.finish();
 }
@@ -79,11 +81,13 @@ export class Draft {
   /** What stands for a value of the old graph. */
   readonly current = (value: GraphValue): GraphValue => this.#replaced.get(value) ?? value;
 
-  /** The node with the values that stand for its inputs; it is not added. */
+  /**
+   * The node with the values that stand for its inputs; it is not added. Its results stay the same objects, because
+   * what stands for an input has its type: a node that only reads something else changes nothing for its readers.
+   */
   renewed(old: GraphNode): GraphNode {
-    const inputs = old.inputs.map(this.current);
-    if (inputs.every((input, i) => input === old.inputs[i])) return old;
-    return makeNode(old.kernel, old.inputNames, inputs, old.attributes);
+    if (!old.inputs.some((input) => this.#replaced.has(input))) return old;
+    return producing({ ...old, inputs: old.inputs.map(this.current) });
   }
 
   replace(old: GraphNode, results: readonly GraphValue[]): void {
@@ -92,14 +96,14 @@ export class Draft {
 
   /** Lets a new value stand for one of the old graph. */
   stand(old: GraphValue, value: GraphValue): void {
-    if (value !== old) this.#replaced.set(old, value);
+    if (value === old) return;
+    if (!sameType(value, old)) throw new Error(`[${value.shape.join()}] cannot stand for [${old.shape.join()}].`);
+    this.#replaced.set(old, value);
   }
 
   /** Adds the node as it is, but for its inputs. */
   keep(old: GraphNode): void {
-    const node = this.renewed(old);
-    this.nodes.push(node);
-    this.replace(old, node.outputs);
+    this.nodes.push(this.renewed(old));
   }
 
   finish(): Graph {
@@ -137,11 +141,12 @@ export function makeNode(
 ): GraphNode {
   const definition = KERNELS.get(kernel);
   if (definition === undefined) throw new Error(`No definition of kernel ${kernel}.`);
-  const outputs = definition
-    .infer(new KernelCall(kernel, inputNames, inputs, attributes))
-    .map((type) => new Value(type));
-  const node: GraphNode = { kernel, inputNames, inputs, attributes, outputs };
-  for (const output of outputs) output.producer = node;
+  const types = definition.infer(new KernelCall(kernel, inputNames, inputs, attributes));
+  return producing({ kernel, inputNames, inputs, attributes, outputs: types.map((type) => new Value(type)) });
+}
+
+function producing(node: GraphNode): GraphNode {
+  for (const output of node.outputs) output.producer = node;
   return node;
 }
 
