@@ -2,10 +2,13 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { float32, PeftError } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { env, listSupportedBackends } from "onnxruntime-node";
+import { env, InferenceSession, listSupportedBackends, Tensor } from "onnxruntime-node";
 import type { Device } from "../devices.ts";
 import type { Groups } from "../engine.ts";
-import { Program } from "./program.ts";
+import { lower } from "./lower.ts";
+import { simplify } from "./simplify/simplify.ts";
+import { trace } from "./trace/trace.ts";
+import { writeModel } from "./writer.ts";
 
 /**
  * Adds two numbers on the device, so that a missing adapter or library shows when the engine is opened and not in the middle
@@ -30,16 +33,23 @@ export async function probeDevice(device: Device): Promise<void> {
 
 const version = env.versions.node ?? env.versions.common;
 
+/** In a session of its own: the errors of a program speak of the caller's function. */
 async function addTwoNumbers(device: Device): Promise<number | undefined> {
-  const args = { pair: { a: float32([1], [1]), b: float32([2], [1]) } };
-  const add = ({ pair: { a, b } = {} }: Groups<tf.Tensor>): Groups<tf.Tensor> => ({
+  const pair = { a: float32([1], [1]), b: float32([2], [1]) };
+  const sum = ({ pair: { a, b } = {} }: Groups<tf.Tensor>): Groups<tf.Tensor> => ({
     out: { sum: tf.add(a as tf.Tensor, b as tf.Tensor) },
   });
-  const program = await Program.build(add, args, { device, threads: 1 });
+  const lowered = lower(simplify(trace(sum, { pair })));
+  const session = await InferenceSession.create(writeModel(lowered), {
+    executionProviders: [device],
+    logSeverityLevel: 3,
+  });
   try {
-    return (await program.run(args, {}))["out"]?.["sum"]?.data[0];
+    const numbers = lowered.inputs.map(({ onnxName }, i) => [onnxName, new Tensor("float32", [i + 1], [1])]);
+    const results = await session.run(Object.fromEntries(numbers) as InferenceSession.FeedsType);
+    return Object.values(results)[0]?.data[0] as number;
   } finally {
-    await program.release();
+    await session.release();
   }
 }
 
