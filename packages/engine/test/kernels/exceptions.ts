@@ -23,7 +23,8 @@ const numbers = (tensor: HostTensor | undefined): readonly number[] => Array.fro
 const isEmpty = (tensor: HostTensor | undefined): boolean => sizeOf(tensor?.shape ?? []) === 0;
 const isFloat = (tensor: HostTensor | undefined): boolean => tensor?.dtype === "float32";
 const isInt = (value: number): boolean => Math.abs(value) < LARGEST_INT;
-const largest = (tensor: HostTensor | undefined): number => Math.max(...numbers(tensor).map(Math.abs));
+const largest = (tensor: HostTensor | undefined): number =>
+  Math.max(0, ...numbers(tensor).filter(Number.isFinite).map(Math.abs));
 
 /** Whether the batches of `part`, without ones in front, are the last of `whole`'s. */
 function repeats(part: HostTensor | undefined, whole: HostTensor | undefined): boolean {
@@ -75,7 +76,8 @@ export const EXCEPTIONS: readonly Exception[] = [
     kernels: ["Mod"],
     reason:
       "A remainder of the other sign than the divisor's, and a tiny part of it: remainder + divisor is the divisor in float32.",
-    when: ({ inputs: { a, b } }) => isFloat(b) && numbers(a).some((value) => value !== 0 && Math.abs(value) < 1e-5),
+    when: ({ inputs: { a, b } }) =>
+      isFloat(b) && numbers(a).some((value) => value !== 0 && Math.abs(value) < 1e-5 * Math.max(1, largest(b))),
   },
   {
     kernels: ["All", "Max", "Min", "ArgMax", "ArgMin"],
