@@ -13,26 +13,33 @@ import type { Pass } from "./rewrite.ts";
 import { applyPass, withoutDeadNodes } from "./rewrite.ts";
 import { skipZeroRows } from "./zeroRows.ts";
 
-/** Passes in their order; each is tested by itself. */
+/** Passes in their order; each is tested by itself. One round is enough: what later passes make is no food for earlier ones. */
 export function passes(): readonly Pass[] {
   return [
+    // What is known without running comes first: it decides what is left to look at.
     foldUniform,
-    chooseByConstant,
     removeIdentities,
+    chooseByConstant,
+    // Every way of taking a part becomes a slice, and chains of moves one move, so that the passes over rows see through them.
     partsAsSlices,
     shortenChains,
+    // Gradients of rows before the rows themselves: rows that no gradient needs are not needed from the forward pass either.
     skipZeroRows,
     narrowRows,
+    // Once rows are dropped broadcasts are as small as they get.
     dropBroadcasts,
     removeIdentities,
     simplifyAlgebra,
+    // The passes above leave moves behind that meet now.
     joinTranspositions,
     shortenChains,
+    // Products take up what surrounds them: transpositions first, because a scale passes them more easily when they are gone.
     transposeIntoProduct,
     mergeEqualCalls(),
     scaleIntoProduct,
     scaleBehindMoves,
     scaleIntoProduct,
+    // Equal factors are what joined products need, and a bias would hide them.
     joinProducts,
     joinSums,
     biasIntoProduct,
@@ -40,6 +47,7 @@ export function passes(): readonly Pass[] {
   ];
 }
 
+/** The same results from fewer, smaller and cheaper calls. The recorded graph is used up. */
 export function simplify(graph: Graph): Graph {
   return passes().reduce(applyPass, withoutDeadNodes(graph));
 }
