@@ -7,7 +7,6 @@ interface Call {
   readonly inputs: Inputs;
   /** What a case says of its call beside the tensors. */
   readonly facts: Readonly<Record<string, unknown>>;
-  readonly gradient: boolean;
 }
 
 interface Exception {

@@ -191,7 +191,6 @@ const ORDER: readonly KernelCase[] = [
             const { values, indices } = tf.topk(value as tf.Tensor, k);
             return [values, indices];
           },
-          facts: { k },
         })),
   },
   ...(["left", "right"] as const).map((side): KernelCase => ({
