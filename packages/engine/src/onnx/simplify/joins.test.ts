@@ -82,6 +82,11 @@ describe("join-sums", () => {
       return { first, y: tf.add(first, mm(p2!, a1!)) };
     };
     expect(await left(read)).toEqual(["BatchMatMul", "Add", "BatchMatMul", "Add"]);
+    const twice = ({ x, p1, p2, a1 }: Named): Named => {
+      const y = mm(p1!, a1!);
+      return { y: sum(x!, y, mm(p2!, a1!)), z: tf.exp(y) };
+    };
+    expect(await left(twice)).toEqual(["BatchMatMul", "BatchMatMul", "Add", "Add", "Exp"]);
     const squared = ({ p1, p2, a1 }: Named): tf.Tensor => {
       const y = mm(p1!, a1!);
       return sum(tf.mul(y, y), mm(p2!, a1!));
