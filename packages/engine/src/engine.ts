@@ -21,8 +21,9 @@ export interface CompileOptions {
 /** A tensor function with its programs, one per signature. */
 export interface CompiledFunction {
   /**
-   * Runs the function. Where `into` names a result, it is written to that tensor's memory, which must not be an
-   * argument of the same call; other results get memory of their own.
+   * Runs the function. Where `into` names a result, it is written to that tensor's memory; other results get memory of their own.
+   * The memory may be that of one whole argument: whatever reads the argument does so before it is overwritten.
+   * @throws PeftError `RESULT_OVERLAPS` when it is a part of an argument's, or another result's.
    */
   run(args: Groups<HostTensor>, into?: Groups<HostTensor>): Promise<Groups<HostTensor>>;
   readonly counters: Counters;

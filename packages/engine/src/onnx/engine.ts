@@ -2,6 +2,8 @@ import type { HostTensor } from "@peftjs/core";
 import type { Device } from "../devices.ts";
 import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, TensorFunction } from "../engine.ts";
 import { signatureOf } from "../groups.ts";
+import type { Overwrite } from "./memory/overwrites.ts";
+import { overwritesOf, placeOf } from "./memory/overwrites.ts";
 import type { SessionSettings } from "./program.ts";
 import { Program } from "./program.ts";
 import { runFailed } from "./programErrors.ts";
@@ -48,7 +50,7 @@ class OnnxFunction implements CompiledFunction {
 
   async run(args: Groups<HostTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
     checkArguments(args);
-    const program = await this.programFor(args);
+    const program = await this.programFor(args, overwritesOf(args, into));
     this.count.runs++;
     return program.run(args, into).catch((error: unknown) => {
       throw runFailed(error, this.fn, args);
@@ -61,15 +63,15 @@ class OnnxFunction implements CompiledFunction {
     await Promise.all(programs.map((program) => program.release()));
   }
 
-  private async programFor(args: Groups<HostTensor>): Promise<Program> {
-    const signature = signatureOf(args);
+  private async programFor(args: Groups<HostTensor>, overwrites: readonly Overwrite[]): Promise<Program> {
+    const signature = [signatureOf(args), ...overwrites.map((o) => `${placeOf(o)}=${o.inputs.join()}`)].join(";");
     const known = this.programs.get(signature);
     if (known !== undefined) {
       this.programs.delete(signature);
       this.programs.set(signature, known);
       return known;
     }
-    const program = await Program.build(this.fn, args, this.settings);
+    const program = await Program.build(this.fn, args, { ...this.settings, overwrites });
     this.programs.set(signature, program);
     this.count.programsBuilt++;
     this.count.traceMilliseconds += program.traceMilliseconds;

@@ -5,6 +5,7 @@ import type { Groups, TensorFunction } from "../engine.ts";
 import type { Leaf } from "../groups.ts";
 import { regroup } from "../groups.ts";
 import type { LoweredInput } from "./lower.ts";
+import type { Overwrite } from "./memory/overwrites.ts";
 import { lowerFunction, programInvalid } from "./programErrors.ts";
 import { writeModel } from "./writer.ts";
 
@@ -40,9 +41,14 @@ export class Program {
     this.openMilliseconds = times.openMilliseconds;
   }
 
-  static async build(fn: TensorFunction, args: Groups<HostTensor>, settings: SessionSettings): Promise<Program> {
+  /** `overwrites`: results that every run writes over arguments. */
+  static async build(
+    fn: TensorFunction,
+    args: Groups<HostTensor>,
+    { overwrites, ...settings }: SessionSettings & { readonly overwrites: readonly Overwrite[] },
+  ): Promise<Program> {
     const started = performance.now();
-    const lowered = lowerFunction(fn, args);
+    const lowered = lowerFunction(fn, args, overwrites);
     const bytes = writeModel(lowered);
     const traced = performance.now();
     const session = await InferenceSession.create(bytes, {

@@ -4,6 +4,8 @@ import type { Groups, TensorFunction } from "../engine.ts";
 import type { GraphNode } from "./graph.ts";
 import type { LoweredGraph } from "./lower.ts";
 import { lower } from "./lower.ts";
+import { orderInPlace } from "./memory/inPlace.ts";
+import type { Overwrite } from "./memory/overwrites.ts";
 import { simplify } from "./simplify/simplify.ts";
 import { typesOf } from "./trace/failures.ts";
 import { describeNode } from "./trace/places.ts";
@@ -13,10 +15,14 @@ import { trace } from "./trace/trace.ts";
  * The function as a program. When a lowering fails, the function is traced once more with the places of all calls, so that the
  * error names the one: keeping them takes too much time to do it always.
  */
-export function lowerFunction(fn: TensorFunction, args: Groups<HostTensor>): LoweredGraph {
+export function lowerFunction(
+  fn: TensorFunction,
+  args: Groups<HostTensor>,
+  overwrites: readonly Overwrite[],
+): LoweredGraph {
   const graph = trace(fn, args);
   try {
-    return lower(simplify(graph));
+    return lower(orderInPlace(simplify(graph), overwrites));
   } catch {
     return lowerWithPlaces(fn, args);
   }

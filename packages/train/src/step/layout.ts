@@ -60,13 +60,10 @@ export function createLayout(params: Named<HostTensor>, { groupOf, limit }: Layo
   return { joined: [...joined].map(([key, { members, size }]) => ({ key, members, size })), single, groups };
 }
 
-/** Host: vectors and single tensors with memory of their own, from values by name. */
+/** Host: vectors with memory of their own, and single tensors as they are, from values by name. */
 export function joinHost(layout: Layout, values: Named<HostTensor>): Named<HostTensor> {
   const result: Record<string, HostTensor> = {};
-  for (const name of layout.single) {
-    const value = values[name] as HostTensor;
-    result[name] = { ...value, data: value.data.slice() };
-  }
+  for (const name of layout.single) result[name] = values[name] as HostTensor;
   for (const { key, members, size } of layout.joined) {
     const vector = zeros([size]);
     for (const { name, offset } of members) vector.data.set((values[name] as HostTensor).data, offset);

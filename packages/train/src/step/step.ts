@@ -46,7 +46,9 @@ export function stepFunctions(options: StepOptions): StepFunctions {
   return {
     full: (args) => {
       const { loss, grads } = lossAndGradients(options, args, untouched);
-      return { ...update(options, args, { grads, untouched }), metrics: { loss, gradNorm: globalNorm(grads) } };
+      // Before the update, so that a gradient can be forgotten as soon as its parameter is updated.
+      const gradNorm = globalNorm(grads);
+      return { ...update(options, args, { grads, untouched }), metrics: { loss, gradNorm } };
     },
     accumulate: (args) => {
       const { loss, grads } = lossAndGradients(options, args, untouched);

@@ -39,18 +39,11 @@ export interface StepMetrics {
   readonly gradNorm: number;
 }
 
-/** Parameters and optimizer state as the programs see them, and parameters by name as views of the same memory. */
-interface Buffers {
-  readonly trainable: Named<HostTensor>;
-  readonly optimizer: Named<HostTensor>;
-  readonly views: Named<HostTensor>;
-}
-
 type StepArguments = Readonly<Record<"trainable" | "optimizer" | "scalars", Named<HostTensor>>>;
 
 /**
- * Runs optimizer steps. Two sets of buffers take turns: a step reads one and writes the other, so that nothing of the
- * size of the parameters is allocated while training. The model holds views of the set that was written last.
+ * Runs optimizer steps. A step writes parameters and state over what it reads, so that there is one copy of each. Large parameters are
+ * the model's own tensors, small ones are views of joined memory that the model is given.
  */
 export class Stepper {
   readonly #options: StepperOptions;
@@ -59,9 +52,11 @@ export class Stepper {
   readonly #full: CompiledFunction;
   readonly #accumulate: CompiledFunction;
   readonly #apply: CompiledFunction;
-  #current: Buffers;
-  #spare: Buffers;
-  #accumulated: [Named<HostTensor>, Named<HostTensor>] | null = null;
+  readonly #trainable: Named<HostTensor>;
+  readonly #optimizer: Named<HostTensor>;
+  /** Parameters by name, over the memory of `#trainable`. */
+  readonly #views: Named<HostTensor>;
+  #accumulated: Named<HostTensor> | null = null;
 
   constructor(options: StepperOptions) {
     this.#options = options;
@@ -75,8 +70,10 @@ export class Stepper {
     }
     const limit = optimizer.elementwise ? (options.joinedSize ?? JOINED_SIZE) : 0;
     this.#layout = createLayout(trainable, { groupOf: (parameter) => optimizer.group(parameter), limit });
-    this.#current = this.#buffers(trainable);
-    this.#spare = this.#buffers(trainable);
+    this.#trainable = joinHost(this.#layout, trainable);
+    this.#optimizer = initialState(optimizer, this.#trainable);
+    this.#views = viewHost(this.#layout, this.#trainable);
+    model.setTrainable(this.#views);
     const functions = stepFunctions({ ...options, recompute: options.recompute ?? "none", layout: this.#layout });
     this.#full = engine.compile(functions.full, { constant: ["frozen"] });
     this.#accumulate = engine.compile(functions.accumulate, { constant: ["frozen"] });
@@ -100,21 +97,22 @@ export class Stepper {
 
   /** Puts saved parameters and optimizer state in place of the current ones. */
   restore(trainable: Named<HostTensor>, optimizer: Named<HostTensor>): void {
-    requireSame("parameters", this.#current.views, trainable);
+    requireSame("parameters", this.#views, trainable);
     requireSame("optimizer state", this.optimizerState, optimizer);
-    for (const buffers of [this.#current, this.#spare]) copyAll(trainable, buffers.views);
+    copyAll(trainable, this.#views);
     copyAll(optimizer, this.optimizerState);
-    this.#options.model.setTrainable(this.#current.views);
+    this.#options.model.setTrainable(this.#views);
   }
 
   async step(input: StepInput): Promise<StepMetrics> {
     const { model, optimizer } = this.#options;
     this.#takeIn(model.trainable());
-    const { trainable, optimizer: state } = this.#current;
-    const args = { trainable, optimizer: state, scalars: optimizer.scalars(input.step, input.learningRate) };
+    const args = {
+      trainable: this.#trainable,
+      optimizer: this.#optimizer,
+      scalars: optimizer.scalars(input.step, input.learningRate),
+    };
     const metrics = input.batches.length === 1 ? await this.#single(input, args) : await this.#several(input, args);
-    [this.#current, this.#spare] = [this.#spare, this.#current];
-    model.setTrainable(this.#current.views);
     await model.afterStep?.(input.step);
     return metrics;
   }
@@ -125,80 +123,54 @@ export class Stepper {
 
   async #single(input: StepInput, args: StepArguments): Promise<StepMetrics> {
     const [batch = {}] = input.batches;
-    const results = await this.#full.run(
+    const { trainable, optimizer } = args;
+    await this.#full.run(
       {
         ...args,
         frozen: this.#options.model.frozen(),
         batch,
         scalars: { ...args.scalars, key: this.#key(input.firstBatch) },
       },
-      { trainable: this.#spare.trainable, optimizer: this.#spare.optimizer, metrics: this.#metrics },
+      { trainable, optimizer, metrics: this.#metrics },
     );
-    this.#keepUntouched(args, results);
     return { loss: first(this.#metrics.loss), gradNorm: first(this.#metrics.gradNorm) };
   }
 
   async #several(input: StepInput, args: StepArguments): Promise<StepMetrics> {
     const weights = input.batches.map(batchWeight);
     const total = weights.reduce((sum, weight) => sum + weight, 0);
-    let [from, into] = (this.#accumulated ??= [zerosLike(args.trainable), zerosLike(args.trainable)]);
-    for (const tensor of Object.values(from)) tensor.data.fill(0);
-    let written: Named<HostTensor> = {};
+    const { trainable, optimizer } = args;
+    const sums = (this.#accumulated ??= zerosLike(trainable));
+    for (const tensor of Object.values(sums)) tensor.data.fill(0);
+    let accumulated: Named<HostTensor> = {};
     let loss = 0;
     for (const [i, batch] of input.batches.entries()) {
       const share = (weights[i] as number) / total;
       const scalars = { key: this.#key(input.firstBatch + i), share: float32([share], []) };
       const results = await this.#accumulate.run(
-        { frozen: this.#options.model.frozen(), trainable: args.trainable, accumulated: from, batch, scalars },
-        { accumulated: into, metrics: { loss: this.#metrics.loss } },
+        { frozen: this.#options.model.frozen(), trainable, accumulated: sums, batch, scalars },
+        { accumulated: sums, metrics: { loss: this.#metrics.loss } },
       );
-      written = results["accumulated"] ?? {};
+      // Those that have a gradient.
+      accumulated = results["accumulated"] ?? {};
       loss += share * first(this.#metrics.loss);
-      [from, into] = [into, from];
     }
-    const accumulated = Object.fromEntries(Object.keys(written).map((key) => [key, from[key] as HostTensor]));
-    const results = await this.#apply.run(
-      { ...args, accumulated },
-      {
-        trainable: this.#spare.trainable,
-        optimizer: this.#spare.optimizer,
-        metrics: { gradNorm: this.#metrics.gradNorm },
-      },
-    );
-    this.#keepUntouched(args, results);
-    return { loss, gradNorm: first(this.#metrics.gradNorm) };
+    const { gradNorm } = this.#metrics;
+    await this.#apply.run({ ...args, accumulated }, { trainable, optimizer, metrics: { gradNorm } });
+    return { loss, gradNorm: first(gradNorm) };
   }
 
   /** Values that the model replaced since the last step, instead of writing into what it holds. */
   #takeIn(live: Named<HostTensor>): void {
-    for (const [name, view] of Object.entries(this.#current.views)) {
-      const value = live[name] as HostTensor;
-      if (value.data !== view.data) view.data.set(value.data);
-    }
+    const replaced = Object.entries(this.#views).filter(([name, { data }]) => live[name]?.data !== data);
+    for (const [name, view] of replaced) view.data.set((live[name] as HostTensor).data);
+    if (replaced.length > 0) this.#options.model.setTrainable(this.#views);
   }
 
-  /** Tensors without a gradient are not among the results: the buffer that is read next gets their values. */
-  #keepUntouched(args: StepArguments, results: Readonly<Record<string, Named<HostTensor>>>): void {
-    for (const name of ["trainable", "optimizer"] as const) {
-      for (const [key, tensor] of Object.entries(this.#spare[name])) {
-        if (results[name]?.[key] === undefined) tensor.data.set((args[name][key] as HostTensor).data);
-      }
-    }
-  }
-
-  /** One slot of the current state, keyed like the parameters. */
+  /** One slot of the state, keyed like the parameters. */
   #slot(slot: string): Named<HostTensor> {
-    const keys = Object.keys(this.#current.trainable);
-    return Object.fromEntries(keys.map((key) => [key, this.#current.optimizer[`${slot}.${key}`] as HostTensor]));
-  }
-
-  #buffers(values: Named<HostTensor>): Buffers {
-    const trainable = joinHost(this.#layout, values);
-    return {
-      trainable,
-      optimizer: initialState(this.#options.optimizer, trainable),
-      views: viewHost(this.#layout, trainable),
-    };
+    const keys = Object.keys(this.#trainable);
+    return Object.fromEntries(keys.map((key) => [key, this.#optimizer[`${slot}.${key}`] as HostTensor]));
   }
 
   #key(batch: number): HostTensor {
