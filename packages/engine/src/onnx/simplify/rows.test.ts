@@ -212,6 +212,25 @@ describe("skip-zero-rows", () => {
     ).toBe(8 * 36);
   });
 
+  it("multiplies what is zero at other rows, or added up at one row, as a whole", async () => {
+    const elsewhere = (x: tf.Tensor): tf.Tensor =>
+      tf.pad(x, [
+        [0, 0],
+        [0, 3],
+        [0, 0],
+      ]);
+    await work(({ x }) => tf.mul(padded(x!), elsewhere(x!)));
+    const named = { y: random([6, 3]), places: int32([2, 2], [2]) };
+    const squared = ({ y, places }: Named): tf.Tensor => {
+      const looked = tf.gather(y!, places as tf.Tensor1D);
+      const sums = tf.unsortedSegmentSum(tf.exp(looked), places as tf.Tensor1D, 6);
+      return tf.mul(sums, sums);
+    };
+    const graph = traced(squared, named);
+    const expected = await evaluate(graph, named);
+    expect(await evaluate(applyPass(graph, skipZeroRows), named)).toEqual(expected);
+  });
+
   it("adds up the gradients of a row that was looked up twice", async () => {
     const named = { y: inputs.y, w: inputs.w, places: int32([2, 2], [2]) };
     const op = withGradients(({ y, w, places }) =>
