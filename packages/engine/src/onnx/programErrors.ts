@@ -6,6 +6,7 @@ import type { LoweredGraph } from "./lower.ts";
 import { lower } from "./lower.ts";
 import { orderInPlace } from "./memory/inPlace.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
+import { scheduleForRuntime } from "./memory/schedule.ts";
 import { simplify } from "./simplify/simplify.ts";
 import { typesOf } from "./trace/failures.ts";
 import { describeNode } from "./trace/places.ts";
@@ -22,7 +23,7 @@ export function lowerFunction(
 ): LoweredGraph {
   const graph = trace(fn, args);
   try {
-    return lower(orderInPlace(simplify(graph), overwrites));
+    return lower(scheduleForRuntime(orderInPlace(simplify(graph), overwrites)));
   } catch {
     return lowerWithPlaces(fn, args);
   }

@@ -27,7 +27,7 @@ export const COMPOSITES: readonly KernelDefinition[] = [
     infer: (call) => [call.input("x")],
     lower: ({ call, args, emit }) => {
       const width = call.input("x").shape.at(-1) ?? 1;
-      return [normalize(emit, args[0] as string, width, call.number("epsilon"))[0]];
+      return [normalize(emit, args[0] as string, { width, epsilon: call.number("epsilon"), one: emit.scalar(1) })[0]];
     },
   },
   {
@@ -36,12 +36,11 @@ export const COMPOSITES: readonly KernelDefinition[] = [
     infer: (call) => [call.input("x")],
     lower: ({ call, args, emit }) => {
       const [dy, x, gamma] = args as [string, string, string];
-      const [normalized, inverseDeviation] = normalize(
-        emit,
-        x,
-        call.input("x").shape.at(-1) ?? 1,
-        call.number("epsilon"),
-      );
+      const [normalized, inverseDeviation] = normalize(emit, x, {
+        width: call.input("x").shape.at(-1) ?? 1,
+        epsilon: call.number("epsilon"),
+        one: after(emit, emit.scalar(1), dy),
+      });
       const mean = (value: string): string =>
         emit.op("ReduceMean", [value, emit.ints([-1])], { attributes: { keepdims: 1n } });
       const scaled = emit.op("Mul", [dy, gamma]);
@@ -62,13 +61,10 @@ export const COMPOSITES: readonly KernelDefinition[] = [
     ],
   },
   {
-    // Both branches are x; which one is taken depends on the token, so that no optimizer can know.
+    // Both branches are x; which one is taken depends on the token's first element, so that no optimizer can know.
     name: "PeftAfter",
     infer: (call) => [call.input("x")],
-    lower: ({ call, args, emit }) => {
-      const [x, token] = args as [string, string];
-      return [emit.op("Where", [decisionOf(emit, token, call.input("token").dtype), x, x])];
-    },
+    lower: ({ call, args, emit }) => [after(emit, args[0] as string, args[1] as string, call.input("token").dtype)],
   },
   {
     name: "PeftCrossEntropy",
@@ -101,10 +97,10 @@ export const COMPOSITES: readonly KernelDefinition[] = [
   },
 ];
 
-/** A boolean that depends on the token's first element. */
-function decisionOf(emit: OnnxEmitter, token: string, dtype: DType): string {
+/** x, once the token is there. */
+function after(emit: OnnxEmitter, x: string, token: string, dtype: DType = "float32"): string {
   const first = emit.op("Gather", [emit.op("Reshape", [token, emit.ints([-1])]), emit.scalar(0, "int64")]);
-  return dtype === "float32" ? emit.op("IsNaN", [first]) : emit.cast(first, "bool");
+  return emit.op("Where", [dtype === "float32" ? emit.op("IsNaN", [first]) : emit.cast(first, "bool"), x, x]);
 }
 
 /** Which labels name a class, and those as int64 [n, 1]; the others are class 0 there. */
@@ -119,7 +115,8 @@ function labelColumn(emit: OnnxEmitter, labels: string, classes: number): { insi
 
 /** ∂y·(Φ(x) + x·φ(x)), Φ(x) = ½ + ½·erf(x/√2), φ(x) = e^(−x²/2)/√(2π). */
 function geluGrad(emit: OnnxEmitter, dy: string, x: string): string {
-  const t = emit.op("Mul", [x, emit.scalar(Math.SQRT1_2)]);
+  // What depends on x alone waits for ∂y: computed before, it would be kept for all layers at once.
+  const t = emit.op("Mul", [x, after(emit, emit.scalar(Math.SQRT1_2), dy)]);
   const cdf = emit.op("Add", [emit.op("Mul", [emit.op("Erf", [t]), emit.scalar(0.5)]), emit.scalar(0.5)]);
   const density = emit.op("Exp", [emit.op("Neg", [emit.op("Mul", [t, t])])]);
   // x·φ(x) = t·e^(−t²)/√π
@@ -127,10 +124,17 @@ function geluGrad(emit: OnnxEmitter, dy: string, x: string): string {
   return emit.op("Mul", [dy, emit.op("Add", [cdf, weighted])]);
 }
 
+interface Normalization {
+  readonly width: number;
+  readonly epsilon: number;
+  /** The number 1, perhaps gated. */
+  readonly one: string;
+}
+
 /** (x − μ)/√(σ² + ε) and 1/√(σ² + ε) over the last axis. */
-function normalize(emit: OnnxEmitter, x: string, width: number, epsilon: number): [string, string] {
-  const row = (value: number): string => emit.op("Expand", [emit.scalar(value), emit.ints([width])]);
-  const [normalized, , inverse] = emit.multi("LayerNormalization", [x, row(1), row(0)], {
+function normalize(emit: OnnxEmitter, x: string, { width, epsilon, one }: Normalization): [string, string] {
+  const row = (value: string): string => emit.op("Expand", [value, emit.ints([width])]);
+  const [normalized, , inverse] = emit.multi("LayerNormalization", [x, row(one), row(emit.scalar(0))], {
     attributes: { axis: -1n, epsilon },
     outputs: 3,
   });

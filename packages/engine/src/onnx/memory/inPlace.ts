@@ -22,10 +22,14 @@ export function orderInPlace(graph: Graph, overwrites: readonly Overwrite[]): Gr
   const memoryOf = (places: readonly string[] = []): Value[] => places.map((place) => inputs.get(place) as Value);
   const overwritten = new Set(overwrites.flatMap((overwrite) => memoryOf(overwrite.inputs)));
   const schedule = new Schedule(graph);
-  const isKept = ({ value, ...output }: GraphInput): boolean => overwritten.has(value) && !targets.has(placeOf(output));
+  const staysThere = (output: GraphInput): boolean => memoryOf(targets.get(placeOf(output))).includes(output.value);
   const outputs = graph.outputs
-    // Returned as it was given, elsewhere: that copy is no node yet.
-    .map((output) => (isKept(output) ? { ...output, value: schedule.copyFirst(output.value) } : output))
+    // An argument that is returned elsewhere is copied before anything is overwritten.
+    .map((output) =>
+      overwritten.has(output.value) && !staysThere(output)
+        ? { ...output, value: schedule.copyFirst(output.value) }
+        : output,
+    )
     .map((output) => {
       const memory = memoryOf(targets.get(placeOf(output)));
       return memory.length === 0 ? output : { ...output, value: schedule.writeOver(output.value, memory) };
@@ -67,7 +71,7 @@ class Schedule {
   writeOver(value: Value, memory: readonly Value[]): Value {
     if (memory.includes(value)) return value;
     const readers = memory.flatMap((input) => this.#readersOf(input));
-    const result = this.#fits(value, memory, readers) ? value : this.#copied(value);
+    const result = this.#fits(value, memory, readers) ? value : this.#copyAt(this.#last, value);
     this.#written.add(result);
     const writer = result.producer as GraphNode;
     for (const reader of new Set([...readers, ...this.#lastReaders(writer)]))
@@ -133,14 +137,7 @@ class Schedule {
     if (reads.some((input) => !sameShape(input.shape, shape))) return false;
     if (readers.includes(producer) && (reads.length === 0 || !BINARY_NAMES.has(producer.kernel))) return false;
     const position = this.#position.get(producer) as number;
-    return readers.every((reader) => (this.#position.get(reader) as number) <= position);
-  }
-
-  /** A copy that is made at the end; what is an argument itself, and so may be overwritten before, is copied at the start, too. */
-  #copied(value: Value): Value {
-    const isArgument = value.producer === null && value.constant === null;
-    const source = isArgument ? this.copyFirst(value) : value;
-    return this.#copyAt(this.#last, source);
+    return readers.every((reader) => reader === producer || (this.#position.get(reader) as number) < position);
   }
 
   #copyAt(list: GraphNode[], value: Value): Value {
