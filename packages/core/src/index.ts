@@ -15,7 +15,17 @@ export type {
   Initializer,
   ParameterSpec,
 } from "./model/model.ts";
-export { attention, crossEntropy, dropout, gelu, layerNorm, meanSquaredError, recompute } from "./ops/index.ts";
+export {
+  attention,
+  crossEntropy,
+  dropout,
+  gelu,
+  geluTanh,
+  layerNorm,
+  meanSquaredError,
+  recompute,
+  silu,
+} from "./ops/index.ts";
 export type { AttentionOptions, DropoutSite } from "./ops/index.ts";
 export { defineMethod } from "./method/method.ts";
 export type * from "./method/method.ts";

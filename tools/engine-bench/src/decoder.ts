@@ -1,4 +1,4 @@
-import { crossEntropy, layerNorm, recompute } from "@peftjs/core";
+import { crossEntropy, geluTanh, layerNorm } from "@peftjs/core";
 import type { Architecture, BaseModel, Forward, LayerSite, Named, ParameterSpec, SiteRole } from "@peftjs/core";
 import { architectureRegistry, fromConfig } from "@peftjs/models";
 import * as tf from "@tensorflow/tfjs-core";
@@ -129,9 +129,7 @@ type BlockSpec = DecoderConfig & { readonly rows: number; readonly length: numbe
 function block(f: Forward, path: string, { x, bias }: BlockInput, spec: BlockSpec): tf.Tensor {
   const context = attend(f, `${path}.attn`, { x: norm(f, `${path}.ln_1`, x), bias }, spec);
   const middle = tf.add(x, f.linear(`${path}.attn.c_proj`, context));
-  const wide = f.linear(`${path}.mlp.c_fc`, norm(f, `${path}.ln_2`, middle));
-  // Of its five intermediate results, four times as wide as the model, none is kept.
-  const inner = recompute(geluTanh, [wide]);
+  const inner = geluTanh(f.linear(`${path}.mlp.c_fc`, norm(f, `${path}.ln_2`, middle)));
   return tf.add(middle, f.linear(`${path}.mlp.c_proj`, inner));
 }
 
@@ -156,12 +154,6 @@ function causalBias(length: number): tf.Tensor {
 
 function norm(f: Forward, path: string, x: tf.Tensor): tf.Tensor {
   return layerNorm(x, f.parameter(`${path}.weight`), f.parameter(`${path}.bias`), EPSILON);
-}
-
-/** ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))): what GPT-2 calls gelu_new. */
-function geluTanh(x: tf.Tensor): tf.Tensor {
-  const inner = tf.mul(Math.sqrt(2 / Math.PI), tf.add(x, tf.mul(0.044715, tf.mul(x, tf.square(x)))));
-  return tf.mul(tf.mul(0.5, x), tf.add(1, tf.tanh(inner)));
 }
 
 /** Cross-entropy of logits [B·T, V] for `next_ids` int32 [B·T]; `next_weights` float32 [B·T] is 0 where no token follows. */

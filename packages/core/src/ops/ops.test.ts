@@ -1,9 +1,9 @@
-import { installMatchers, tol, useCpuBackend } from "@peftjs/testkit";
+import { gradientCheck, installMatchers, tol, useCpuBackend } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ensureTfjs } from "../gradients.ts";
 import { dropoutMask } from "./dropout.ts";
-import { attention, crossEntropy, recompute } from "./index.ts";
+import { attention, crossEntropy, gelu, geluTanh, recompute, silu } from "./index.ts";
 
 installMatchers();
 beforeAll(() => {
@@ -83,6 +83,26 @@ describe("crossEntropy", () => {
       crossEntropy(x as tf.Tensor2D, tf.mul(tf.tensor1d([1, 0, 1, 0], "int32"), tf.scalar(2, "int32")) as tf.Tensor1D);
     const fixed = (x: tf.Tensor): tf.Tensor => crossEntropy(x as tf.Tensor2D, tf.tensor1d([2, 0, 2, 0], "int32"));
     expectSame([tf.grad(op)(logits)], [tf.grad(fixed)(logits)]);
+  });
+});
+
+describe("activations", () => {
+  it.each([
+    ["gelu", gelu],
+    ["geluTanh", geluTanh],
+    ["silu", silu],
+    ["silu with another slope", (x: tf.Tensor) => silu(x, 1.702)],
+  ])("%s has the gradient of its values", (_, fn) => {
+    gradientCheck((x) => fn(x as tf.Tensor), [tf.mul(wave([3, 7], 0), 3)]);
+  });
+
+  it("geluTanh equals its formula", () => {
+    const x = tf.mul(wave([50], 0), 6);
+    const formula = Array.from(
+      x.dataSync(),
+      (v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))),
+    );
+    expect(geluTanh(x).dataSync()).toBeAllClose(formula, tol.float32);
   });
 });
 

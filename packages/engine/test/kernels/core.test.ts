@@ -1,5 +1,6 @@
 import type { HostTensor } from "@peftjs/core";
-import { dropout, float32, gelu, int32, layerNorm } from "@peftjs/core";
+import { dropout, float32, gelu, geluTanh, int32, layerNorm, silu } from "@peftjs/core";
+import { tol } from "@peftjs/testkit";
 import type * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
 import type { Op } from "../harness.ts";
@@ -14,6 +15,20 @@ describe("operations of core", () => {
     await compareGradients(normalized, inputs);
     await compare(({ x }) => gelu(x as tf.Tensor), { x: inputs.x });
     await compareGradients(({ x }) => gelu(x as tf.Tensor), { x: inputs.x });
+  });
+
+  it.each([
+    ["geluTanh", geluTanh],
+    ["silu", silu],
+    ["silu with another slope", (x: tf.Tensor) => silu(x, 1.702)],
+  ])("%s with its gradient, far from zero as well", async (_, fn) => {
+    const op: Op = ({ x }) => fn(x as tf.Tensor);
+    for (const bound of [4, 40]) {
+      const inputs = { x: values([5, 80], -bound, bound) };
+      // ONNX Runtime's σ is right to 1e-7, which the product with x makes larger.
+      await compare(op, inputs, { ...tol.float32, absolute: Math.max(1e-6, 1e-7 * bound) });
+      await compareGradients(op, inputs);
+    }
   });
 
   it("dropout draws the same mask in both engines, another one per step and per call", async () => {

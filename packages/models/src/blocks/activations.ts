@@ -1,15 +1,7 @@
-import { gelu, PeftError } from "@peftjs/core";
+import { gelu, geluTanh, PeftError, recompute, silu } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 
 type Activation = <T extends tf.Tensor>(x: T) => T;
-
-/** ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))): the tanh approximation, up to 4.73e-4 away from the exact function. */
-function geluTanh<T extends tf.Tensor>(x: T): T {
-  const inner = tf.mul(Math.sqrt(2 / Math.PI), tf.add(x, tf.mul(0.044715, tf.mul(x, tf.square(x)))));
-  return tf.mul(tf.mul(0.5, x), tf.add(1, tf.tanh(inner)));
-}
-
-const silu: Activation = (x) => tf.mul(x, tf.sigmoid(x));
 
 const activations: Readonly<Record<string, Activation>> = {
   gelu,
@@ -18,16 +10,21 @@ const activations: Readonly<Record<string, Activation>> = {
   gelu_pytorch_tanh: geluTanh,
   gelu_fast: geluTanh,
   gelu_accurate: geluTanh,
-  quick_gelu: (x) => tf.mul(x, tf.sigmoid(tf.mul(1.702, x))),
-  silu,
-  swish: silu,
+  quick_gelu: (x) => silu(x, 1.702),
+  silu: (x) => silu(x),
+  swish: (x) => silu(x),
   relu: (x) => tf.relu(x),
   relu2: (x) => tf.square(tf.relu(x)),
   tanh: (x) => tf.tanh(x),
   sigmoid: (x) => tf.sigmoid(x),
-  mish: (x) => tf.mul(x, tf.tanh(tf.softplus(x))),
+  // Its gradient would keep three tensors as large as x.
+  mish: (x) => recompute(softplusTanh, [x]) as typeof x,
   linear: (x) => x,
 };
+
+function softplusTanh(x: tf.Tensor): tf.Tensor {
+  return tf.mul(x, tf.tanh(tf.softplus(x)));
+}
 
 /** The names `activation` knows: the values of `hidden_act`. */
 export const activationNames: readonly string[] = Object.keys(activations);

@@ -16,6 +16,30 @@ export const COMPOSITES: readonly KernelDefinition[] = [
     lower: ({ args, emit }) => [geluGrad(emit, args[0] as string, args[1] as string)],
   },
   {
+    name: "PeftGeluTanh",
+    infer: (call) => [call.input("x")],
+    lower: ({ args, emit }) => [emit.contrib("FastGelu", args)],
+  },
+  {
+    name: "PeftGeluTanhGrad",
+    infer: (call) => [call.input("x")],
+    lower: ({ args, emit }) => [geluTanhGrad(emit, args[0] as string, args[1] as string)],
+  },
+  {
+    name: "PeftSilu",
+    infer: (call) => [call.input("x")],
+    lower: ({ call, args, emit }) => [emit.contrib("QuickGelu", args, { alpha: call.number("beta") })],
+  },
+  {
+    name: "PeftSiluGrad",
+    infer: (call) => [call.input("x")],
+    lower: ({ call, args, emit }) => {
+      const [dy, x] = args as [string, string];
+      const t = emit.op("Mul", [x, after(emit, emit.scalar(call.number("beta")), dy)]);
+      return [sigmoidGrad(emit, dy, { s: emit.op("Sigmoid", [t]), t })];
+    },
+  },
+  {
     name: "PeftLayerNorm",
     infer: (call) => [call.input("x")],
     lower: ({ call, args, emit }) => [
@@ -122,6 +146,22 @@ function geluGrad(emit: OnnxEmitter, dy: string, x: string): string {
   // x·φ(x) = t·e^(−t²)/√π
   const weighted = emit.op("Mul", [emit.op("Mul", [t, density]), emit.scalar(1 / Math.sqrt(Math.PI))]);
   return emit.op("Mul", [dy, emit.op("Add", [cdf, weighted])]);
+}
+
+/** ∂y·s·(1 + (1 − s)·t), s = σ(x·(a + b·x²)), t = x·(a + 3b·x²), a = 2√(2/π), b = 0.044715·a. */
+function geluTanhGrad(emit: OnnxEmitter, dy: string, x: string): string {
+  const a = 2 * Math.sqrt(2 / Math.PI);
+  const cubic = (square: string): string => emit.op("Mul", [x, emit.op("Add", [square, emit.scalar(a)])]);
+  const square = emit.op("Mul", [emit.op("Mul", [x, after(emit, emit.scalar(0.044715 * a), dy)]), x]);
+  const t = cubic(emit.op("Mul", [square, emit.scalar(3)]));
+  return sigmoidGrad(emit, dy, { s: emit.op("Sigmoid", [cubic(square)]), t });
+}
+
+/** ∂y·s·(1 + (1 − s)·t): the gradient of x·s, where s is the sigmoid of something with derivative t/x. */
+function sigmoidGrad(emit: OnnxEmitter, dy: string, { s, t }: { s: string; t: string }): string {
+  const one = emit.scalar(1);
+  const factor = emit.op("Add", [emit.op("Mul", [emit.op("Sub", [one, s]), t]), one]);
+  return emit.op("Mul", [dy, emit.op("Mul", [s, factor])]);
 }
 
 interface Normalization {

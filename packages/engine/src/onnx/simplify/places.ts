@@ -14,6 +14,10 @@ const ELEMENTWISE_NAMES: ReadonlySet<string> = new Set([
   ...ELEMENTWISE.map(({ name }) => name),
   "PeftGelu",
   "PeftGeluGrad",
+  "PeftGeluTanh",
+  "PeftGeluTanhGrad",
+  "PeftSilu",
+  "PeftSiluGrad",
 ]);
 
 /** Every element of the result depends on one element of every input, found by broadcasting. */
