@@ -26,7 +26,7 @@ const steps = [
   },
   { name: "build", title: "Build", command: ["nx", "run-many", "-t", "build"] },
   { name: "packages", title: "Packed packages", command: ["node", "tools/ci/packages.mjs"] },
-  { name: "snippets", title: "README snippets", command: ["node", "tools/ci/snippets.mjs"] },
+  { name: "snippets", title: "README snippets and examples", command: ["node", "tools/ci/snippets.mjs"] },
 ];
 
 /** The counts of vitest's report. A run that failed outside any test (a crash, a file that does not load) is one more failure. */

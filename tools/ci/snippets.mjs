@@ -1,5 +1,5 @@
 // Runs every TypeScript block of the READMEs as the complete program it claims to be, and checks its types.
-// A block marked `no-run` is only shown. Arguments, if any, are the READMEs to check.
+// A block marked `no-run` is only shown. Then runs the examples. Arguments, if any, are the READMEs to check instead.
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import { filesBelow, packages, relative, root } from "./workspace.mjs";
 
 const place = path.join(root, "dist", "snippets");
-const secondsPerSnippet = 120;
+const secondsPerProgram = 120;
 
 /** Blocks of one README: `{ file, line, code }`, line being the number of the block's first line. */
 function snippetsOf(file) {
@@ -96,19 +96,28 @@ async function typeErrors() {
   return errors;
 }
 
-async function check(snippet, types) {
-  const work = path.join(place, "work", snippet.name);
+/** Runs a program in a folder of its own, which it also gets as its argument: that is where examples write to. */
+async function check({ file, title, wrong = [] }) {
+  const work = path.join(place, "work", title.replace(/[^\w.-]+/g, "_"));
   mkdirSync(work, { recursive: true });
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
   const started = Date.now();
-  const args = ["--conditions=@peftjs/source", "--import", tsx, path.join(place, snippet.name)];
-  const { ok, output } = await execute(args, { cwd: work, seconds: secondsPerSnippet });
-  const wrong = types.get(snippet.name) ?? [];
+  const args = ["--conditions=@peftjs/source", "--import", tsx, file, work];
+  const { ok, output } = await execute(args, { cwd: work, seconds: secondsPerProgram });
   const passed = ok && wrong.length === 0;
-  console.log(`${passed ? "passed" : "FAILED"}  ${snippet.title} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  console.log(`${passed ? "passed" : "FAILED"}  ${title} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
   if (wrong.length > 0) console.log(wrong.join("\n"));
   if (!ok) console.log(output.trimEnd());
   return passed;
+}
+
+/** Their types are checked with the workspace's. */
+function examples() {
+  const folder = path.join(root, "examples");
+  return readdirSync(folder)
+    .map((name) => path.join(folder, name, "main.ts"))
+    .filter((file) => existsSync(file))
+    .map((file) => ({ file, title: relative(file) }));
 }
 
 const isReadme = (file) => path.basename(file) === "README.md";
@@ -121,9 +130,15 @@ prepare();
 const snippets = readmes.flatMap(snippetsOf).map(write);
 const types = snippets.length > 0 ? await typeErrors() : new Map();
 let failed = 0;
-for (const snippet of snippets) failed += (await check(snippet, types)) ? 0 : 1;
+const programs = [
+  ...snippets.map(({ name, title }) => ({ file: path.join(place, name), title, wrong: types.get(name) })),
+  ...(chosen.length > 0 ? [] : examples()),
+];
+for (const program of programs) failed += (await check(program)) ? 0 : 1;
 // An error in the sources is reported by the type check of the workspace.
 const stray = [...types.keys()].filter((name) => !snippets.some((snippet) => snippet.name === name));
 for (const name of stray) console.log(`Not counted here: ${types.get(name).length} type errors of ${name}`);
-console.log(`${snippets.length - failed} of ${snippets.length} snippets of ${readmes.length} READMEs passed.`);
+console.log(
+  `${programs.length - failed} of ${programs.length} programs passed: ${snippets.length} snippets of ${readmes.length} READMEs, ${programs.length - snippets.length} examples.`,
+);
 process.exitCode = failed === 0 ? 0 : 1;
