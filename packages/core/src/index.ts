@@ -1,6 +1,7 @@
 export { PeftError } from "./errors.ts";
 export { cloneTensor, float32, int32, sizeOf, zeros } from "./tensors.ts";
-export type { DType, HostTensor, Named } from "./tensors.ts";
+export type { DType, HalfTensor, HalfType, HostTensor, Named, StoredTensor } from "./tensors.ts";
+export { isHalf, narrow, widen } from "./halves.ts";
 export { createGenerator, kaimingUniform } from "./random.ts";
 export type { Generator, GeneratorState } from "./random.ts";
 export { weightShape } from "./model/site.ts";

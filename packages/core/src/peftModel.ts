@@ -12,7 +12,7 @@ import { withParameters, type BaseModel } from "./model/model.ts";
 import type { LayerSite } from "./model/site.ts";
 import type { AttachOptions, ForwardOptions, MergeOptions, ModelTensors, SetActiveOptions } from "./modelOptions.ts";
 import { countParameters, formatTrainableReport, type TrainableReport } from "./report.ts";
-import type { HostTensor, Named } from "./tensors.ts";
+import type { HostTensor, Named, StoredTensor } from "./tensors.ts";
 
 /**
  * A base model and its adapters. The base is never written to: switching adapters, disabling, merging and unmerging are exact.
@@ -145,7 +145,7 @@ export class PeftModel {
   }
 
   /** Values that do not learn now, by key. The same object until the structure changes. */
-  frozen(): Named<HostTensor> {
+  frozen(): Named<StoredTensor> {
     return this.#current().frozen;
   }
 
@@ -260,10 +260,10 @@ export class PeftModel {
     return this.#trainable.includes(name) && !this.#merged.has(name);
   }
 
-  #effective(name: string): HostTensor {
+  #effective(name: string): StoredTensor {
     const view = this.#current();
     const key = view.keys.get(name) ?? name;
-    return (view.slots.get(key)?.read() ?? view.frozen[key]) as HostTensor;
+    return (view.slots.get(key)?.read() ?? view.frozen[key]) as StoredTensor;
   }
 
   #assign({ active, trainable }: { readonly active: readonly string[]; readonly trainable: readonly string[] }): void {

@@ -1,6 +1,6 @@
 import type { Adapter } from "./adapter/adapter.ts";
 import type { BaseModel } from "./model/model.ts";
-import type { HostTensor } from "./tensors.ts";
+import type { HostTensor, StoredTensor } from "./tensors.ts";
 
 /** Sizes of what learns and of everything in memory. */
 export interface TrainableReport {
@@ -22,7 +22,7 @@ export function countParameters(
   base: BaseModel,
   { adapters, trainable }: { readonly adapters: Iterable<Adapter>; readonly trainable: Iterable<HostTensor> },
 ): TrainableReport {
-  const size = (tensors: Iterable<HostTensor>): number =>
+  const size = (tensors: Iterable<StoredTensor>): number =>
     [...new Set(tensors)].reduce((sum, { data }) => sum + data.length, 0);
   const learned = size(trainable);
   let total = size(base.parameters.values());

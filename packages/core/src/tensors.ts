@@ -9,6 +9,19 @@ export interface HostTensor {
   readonly data: Float32Array | Int32Array | Uint8Array;
 }
 
+/** Sixteen bits a value: a storage type, which nothing is computed in. */
+export type HalfType = "float16" | "bfloat16";
+
+/** Frozen weights that stay as narrow as their file; `data` holds the bits. `widen` gives the values. */
+export interface HalfTensor {
+  readonly dtype: HalfType;
+  readonly shape: readonly number[];
+  readonly data: Uint16Array;
+}
+
+/** What a frozen weight may be; engines widen it where it is used. */
+export type StoredTensor = HostTensor | HalfTensor;
+
 /** Tensors by name. `T` is `HostTensor` outside and `tf.Tensor` inside a traced function. */
 export type Named<T> = Readonly<Record<string, T>>;
 

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { useCpuBackend } from "@peftjs/testkit";
 import { z } from "zod";
-import { createGenerator, defineMethod, float32, meanSquaredError, targetFields } from "../src/index.ts";
-import type { BaseModel, HostTensor, LayerSite, Method, PeftModel } from "../src/index.ts";
+import { createGenerator, defineMethod, float32, meanSquaredError, targetFields, widen } from "../src/index.ts";
+import type { BaseModel, HostTensor, LayerSite, Method, PeftModel, StoredTensor } from "../src/index.ts";
 
 const site = (path: string, role: string, block: number | null, sizes: readonly [number, number]): LayerSite => ({
   ...{ path, role, block, kind: "linear", inFeatures: sizes[0], outFeatures: sizes[1], layout: "out_in" },
@@ -28,7 +28,7 @@ export function tinyModel(seed = 7, { dropout = 0 }: { readonly dropout?: number
     site("body.layer.1.value", "value", 1, [4, 4]),
     site("classifier", "classifier", null, [4, 2]),
   ];
-  const parameters = new Map<string, HostTensor>();
+  const parameters = new Map<string, StoredTensor>();
   for (const { weight, bias, kind, layout, inFeatures, outFeatures } of sites) {
     parameters.set(
       weight,
@@ -123,9 +123,12 @@ export const BATCH = {
 };
 
 /** Host values as tensors. */
-export function tensors(named: Readonly<Record<string, HostTensor>>): Record<string, tf.Tensor> {
+export function tensors(named: Readonly<Record<string, StoredTensor>>): Record<string, tf.Tensor> {
   return Object.fromEntries(
-    Object.entries(named).map(([name, { data, shape, dtype }]) => [name, tf.tensor(data, [...shape], dtype)]),
+    Object.entries(named).map(([name, stored]) => {
+      const { data, shape, dtype } = widen(stored);
+      return [name, tf.tensor(data, [...shape], dtype)];
+    }),
   );
 }
 

@@ -1,4 +1,4 @@
-import type { HostTensor, Named } from "@peftjs/core";
+import type { HostTensor, Named, StoredTensor } from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
 import type { Device } from "./devices.ts";
 
@@ -21,11 +21,11 @@ export interface CompileOptions {
 /** A tensor function with its programs, one per signature. */
 export interface CompiledFunction {
   /**
-   * Runs the function. Where `into` names a result, it is written to that tensor's memory; other results get memory of their own.
+   * Runs the function. An argument of float16 or bfloat16 is a float32 tensor inside it, widened where it is read. Where `into` names a result, it is written to that tensor's memory; other results get memory of their own.
    * The memory may be that of one whole argument: whatever reads the argument does so before it is overwritten.
    * @throws PeftError `RESULT_OVERLAPS` when it is a part of an argument's, or another result's.
    */
-  run(args: Groups<HostTensor>, into?: Groups<HostTensor>): Promise<Groups<HostTensor>>;
+  run(args: Groups<StoredTensor>, into?: Groups<HostTensor>): Promise<Groups<HostTensor>>;
   readonly counters: Counters;
   dispose(): Promise<void>;
 }

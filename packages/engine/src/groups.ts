@@ -1,4 +1,4 @@
-import type { HostTensor, Named } from "@peftjs/core";
+import type { Named, StoredTensor } from "@peftjs/core";
 import type { Groups } from "./engine.ts";
 
 /** One leaf of a `Groups` value. */
@@ -23,7 +23,7 @@ export function regroup<T>(list: readonly Leaf<T>[]): Groups<T> {
 }
 
 /** Two calls with equal signatures can share a program. */
-export function signatureOf(args: Groups<HostTensor>): string {
+export function signatureOf(args: Groups<StoredTensor>): string {
   return leaves(args)
     .map(({ group, name, value }) => `${group}/${name}:${value.dtype}[${value.shape.join(",")}]`)
     .join(";");

@@ -1,5 +1,5 @@
 import { crossEntropy, meanSquaredError, PeftError, sizeOf } from "@peftjs/core";
-import type { Architecture, BaseModel, Head, HostTensor, Named, ParameterSpec } from "@peftjs/core";
+import type { Architecture, BaseModel, Head, Named, ParameterSpec, StoredTensor } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 
 export interface ModelParts {
@@ -8,7 +8,7 @@ export interface ModelParts {
   readonly head: Head;
   readonly name: string;
   /** One tensor per parameter that is not tied to another. */
-  readonly parameters: ReadonlyMap<string, HostTensor>;
+  readonly parameters: ReadonlyMap<string, StoredTensor>;
 }
 
 /**
@@ -17,7 +17,7 @@ export interface ModelParts {
  */
 export function createModel({ architecture, configJson, head, name, parameters }: ModelParts): BaseModel {
   const config = architecture.parseConfig(configJson);
-  const all = new Map<string, HostTensor>();
+  const all = new Map<string, StoredTensor>();
   for (const spec of architecture.parameters(config, head))
     all.set(spec.name, checked(spec, parameters.get(spec.tiedTo ?? spec.name)));
   return {
@@ -44,7 +44,7 @@ export function countParameters(specs: readonly ParameterSpec[]): number {
   return ownParameters(specs).reduce((sum, spec) => sum + sizeOf(spec.shape), 0);
 }
 
-function checked(spec: ParameterSpec, tensor: HostTensor | undefined): HostTensor {
+function checked(spec: ParameterSpec, tensor: StoredTensor | undefined): StoredTensor {
   const shape = `[${spec.shape.join(", ")}]`;
   if (tensor === undefined)
     throw new PeftError(

@@ -1,4 +1,4 @@
-import type { HostTensor, Named } from "@peftjs/core";
+import type { HostTensor, Named, StoredTensor } from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
 
 /** Parameters inside a traced function. */
@@ -18,7 +18,7 @@ export interface RunMode {
 /** What the trainer needs of a model; `PeftModel` of core has it. */
 export interface TrainableModel {
   /** Weights that the run does not change. */
-  frozen(): Named<HostTensor>;
+  frozen(): Named<StoredTensor>;
   /** Weights that the run changes. */
   trainable(): Named<HostTensor>;
   setTrainable(values: Named<HostTensor>): void;

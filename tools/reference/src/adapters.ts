@@ -10,6 +10,7 @@ import {
   PeftModel,
   saveAdapter,
   writeSafetensors,
+  widen,
 } from "@peftjs/core";
 import type { Method, Named, HostTensor } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
@@ -133,7 +134,7 @@ async function writeCase(
 ): Promise<void> {
   mkdirSync(dir, { recursive: true });
   const base = fromConfig(config, { labels: ["a", "b", "c"], seed: 1, name: join(dir, "base") });
-  for (const [key, tensor] of base.parameters) base.parameters.set(key, moved(tensor));
+  for (const [key, tensor] of base.parameters) base.parameters.set(key, moved(widen(tensor)));
   await savePretrained(base, join(dir, "base"));
   const model = await peft(base).use(method, options, { seed: 2 }).apply();
   model.setTrainable(

@@ -5,7 +5,8 @@ import type { BaseModel } from "../model/model.ts";
 import { weightShape, type LayerSite } from "../model/site.ts";
 import { createGenerator, type Generator } from "../random.ts";
 import { resolveTargets } from "../targeting.ts";
-import { cloneTensor, type HostTensor, type Named } from "../tensors.ts";
+import { widen } from "../halves.ts";
+import { cloneTensor, type HostTensor, type Named, type StoredTensor } from "../tensors.ts";
 import { parametersIn, savedModules } from "./savedModules.ts";
 import { tiedNames } from "./tied.ts";
 
@@ -100,8 +101,8 @@ interface InitLayerOptions {
 function initLayer({ base, adapter, site, generator, calibration }: InitLayerOptions): AdaptedLayer {
   const { method } = adapter;
   const config = method.siteConfig?.({ site, config: adapter.config }) ?? adapter.config;
-  const weight = parameterOf(base, site.weight);
-  const bias = site.bias === null ? null : parameterOf(base, site.bias);
+  const weight = widen(parameterOf(base, site.weight));
+  const bias = site.bias === null ? null : widen(parameterOf(base, site.bias));
   checkWeight(site, weight);
   const result: InitResult = method.init?.({ site, config, generator, weight, bias, calibration }) ?? { params: {} };
   for (const [short, tensor] of Object.entries(result.params)) adapter.params.set(`${site.path}.${short}`, tensor);
@@ -126,7 +127,7 @@ function addSaved(base: BaseModel, adapter: Adapter): void {
   for (const name of parametersIn(base, adapter.modulesToSave)) override(base, adapter, { name, kind: "saved" });
 }
 
-/** Gives the adapter a copy of a base parameter, shared with the parameters tied to it. */
+/** Gives the adapter a copy of a base parameter in float32, shared with the parameters tied to it. */
 function override(
   base: BaseModel,
   adapter: Adapter,
@@ -134,11 +135,18 @@ function override(
 ): void {
   const present = adapter.overrides.get(name);
   if (present !== undefined && present.kind !== "replaced") return;
-  const tensor = present?.tensor ?? cloneTensor(parameterOf(base, name));
+  const tensor = present?.tensor ?? privateCopy(parameterOf(base, name));
   for (const tied of tiedNames(base, name)) adapter.overrides.set(tied, { kind, tensor });
 }
 
-export function parameterOf(base: BaseModel, name: string): HostTensor {
+/** What learns is float32: updates are smaller than what two bytes tell apart. */
+function privateCopy(tensor: StoredTensor): HostTensor {
+  const wide = widen(tensor);
+  return wide === tensor ? cloneTensor(wide) : wide;
+}
+
+/** The base parameter as it is stored. */
+export function parameterOf(base: BaseModel, name: string): StoredTensor {
   const tensor = base.parameters.get(name);
   if (tensor === undefined) throw new PeftError("PARAMETER_UNKNOWN", `The model has no parameter "${name}".`);
   return tensor;

@@ -3,21 +3,22 @@ import * as tfjs from "@tensorflow/tfjs-core";
 import { PeftError } from "../errors.ts";
 import { onHost } from "../gradients.ts";
 import type { LayerSite } from "../model/site.ts";
-import type { HostTensor, Named } from "../tensors.ts";
+import { widen } from "../halves.ts";
+import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
 import { layerTensors, type AdaptedLayer, type Adapter } from "./adapter.ts";
 
 export interface MergeAdaptersOptions {
   /** Weights merged before, by parameter name. */
   readonly weights: ReadonlyMap<string, HostTensor>;
   /** The value of a base parameter that is not among them. */
-  readonly effective: (name: string) => HostTensor;
+  readonly effective: (name: string) => StoredTensor;
   /** Refuse a result with NaN or infinite entries. */
   readonly safe: boolean;
 }
 
 /**
  * The weights and biases that the adapters' layers come to, W + ΔW and b + Δb, by parameter name; each adapter adds to what the ones
- * before it left. Nothing is written to.
+ * before it left. They are float32. Nothing is written to.
  * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe`.
  */
 export function mergeAdapters(
@@ -25,7 +26,7 @@ export function mergeAdapters(
   { weights, effective, safe }: MergeAdaptersOptions,
 ): Map<string, HostTensor> {
   const merged = new Map(weights);
-  const current = (name: string): HostTensor => merged.get(name) ?? effective(name);
+  const current = (name: string): HostTensor => merged.get(name) ?? widen(effective(name));
   for (const adapter of adapters) {
     requireMergeable(adapter);
     for (const layer of adapter.layers) {

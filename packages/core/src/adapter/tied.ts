@@ -1,7 +1,7 @@
 import type { BaseModel } from "../model/model.ts";
-import type { HostTensor } from "../tensors.ts";
+import type { StoredTensor } from "../tensors.ts";
 
-const groups = new WeakMap<ReadonlyMap<string, HostTensor>, Map<HostTensor, string[]>>();
+const groups = new WeakMap<ReadonlyMap<string, StoredTensor>, Map<StoredTensor, string[]>>();
 
 /** All names of the parameter that `name` names, itself included, in the model's order: parameters are tied when they are one object. */
 export function tiedNames(base: BaseModel, name: string): readonly string[] {

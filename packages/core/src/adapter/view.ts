@@ -1,7 +1,7 @@
 import type { BaseModel } from "../model/model.ts";
 import { PeftError } from "../errors.ts";
 import { didYouMean } from "../nearMisses.ts";
-import type { HostTensor, Named } from "../tensors.ts";
+import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
 import type { AdaptedLayer, Adapter } from "./adapter.ts";
 import { tiedNames } from "./tied.ts";
 
@@ -25,7 +25,7 @@ export interface View {
   readonly active: readonly Adapter[];
   /** Name of a base parameter → key of the tensor that stands for it now. */
   readonly keys: ReadonlyMap<string, string>;
-  readonly frozen: Readonly<Record<string, HostTensor>>;
+  readonly frozen: Readonly<Record<string, StoredTensor>>;
   readonly slots: ReadonlyMap<string, Slot>;
   /** Layer path → adapters on it, innermost first. */
   readonly layers: ReadonlyMap<string, readonly AttachedLayer[]>;
@@ -53,7 +53,7 @@ export function buildView(state: ViewState): View {
   requireCompatible(active);
   const owners = overrideOwners(active);
   const keys = new Map<string, string>();
-  const frozen: Record<string, HostTensor> = {};
+  const frozen: Record<string, StoredTensor> = {};
   const slots = new Map<string, Slot>();
   for (const [name, tensor] of base.parameters) {
     const key = resolveKey(state, owners.get(name), name);
@@ -134,7 +134,7 @@ function overrideSlot(base: BaseModel, adapter: Adapter, name: string): Slot {
 
 function attachLayers(
   state: ViewState,
-  frozen: Record<string, HostTensor>,
+  frozen: Record<string, StoredTensor>,
   slots: Map<string, Slot>,
 ): Map<string, AttachedLayer[]> {
   const layers = new Map<string, AttachedLayer[]>();

@@ -2,7 +2,7 @@ import type { Adapter, Override } from "../adapter/adapter.ts";
 import { tiedNames } from "../adapter/tied.ts";
 import { PeftError } from "../errors.ts";
 import type { BaseModel } from "../model/model.ts";
-import type { HostTensor } from "../tensors.ts";
+import type { HostTensor, StoredTensor } from "../tensors.ts";
 
 /** What the Python library puts before every module path. */
 export const KEY_PREFIX = "base_model.model.";
@@ -10,7 +10,7 @@ export const KEY_PREFIX = "base_model.model.";
 /** A tensor of an adapter with its name in the file. */
 export interface FileTensor {
   readonly key: string;
-  read(): HostTensor;
+  read(): StoredTensor;
   write(tensor: HostTensor): void;
 }
 

@@ -1,5 +1,5 @@
 import type * as tf from "@tensorflow/tfjs-core";
-import type { HostTensor, Named } from "../tensors.ts";
+import type { Named, StoredTensor } from "../tensors.ts";
 import type { LayerSite } from "./site.ts";
 
 /** How a parameter is filled when it is not read from a file. `zeroRow` is a table's padding row: zero at the start. */
@@ -87,7 +87,8 @@ export interface BaseModel {
   readonly configJson: Readonly<Record<string, unknown>>;
   readonly modelType: string;
   readonly head: Head;
-  readonly parameters: Map<string, HostTensor>;
+  /** Some may be stored in two bytes a value; `widen` gives the values. */
+  readonly parameters: Map<string, StoredTensor>;
   readonly sites: readonly LayerSite[];
   readonly defaultTargets: readonly string[];
   readonly headModules: readonly string[];
@@ -97,7 +98,7 @@ export interface BaseModel {
 }
 
 /** The same model with other parameters. */
-export function withParameters(base: BaseModel, parameters: Map<string, HostTensor>): BaseModel {
+export function withParameters(base: BaseModel, parameters: Map<string, StoredTensor>): BaseModel {
   const { name, configJson, modelType, head, sites, defaultTargets, headModules } = base;
   return {
     ...{ name, configJson, modelType, head, sites, defaultTargets, headModules, parameters },

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { PeftError } from "../errors.ts";
 import { asPeftError, readJsonObject } from "../files.ts";
 import { didYouMean } from "../nearMisses.ts";
-import { sizeOf, type HostTensor } from "../tensors.ts";
-import { FILE_DTYPES, fromBfloat16, fromFloat16, type FileDType } from "./dtypes.ts";
+import { widenInto } from "../halves.ts";
+import { sizeOf, type HalfType, type HostTensor, type StoredTensor } from "../tensors.ts";
+import { FILE_DTYPES, type FileDType } from "./dtypes.ts";
 import { invalid, MAX_HEADER_BYTES, parseHeader, type SafetensorsHeader, type TensorInfo } from "./header.ts";
 
 /** Tensors in one or several files: the headers are in memory, the values are read when asked for. */
@@ -14,12 +15,16 @@ export interface TensorSource {
   info(name: string): TensorInfo;
   /** Reads one tensor: floating-point types as float32, integers as int32, BOOL as bool. */
   tensor(name: string): Promise<HostTensor>;
+  /** Reads one tensor: F16 and BF16 as they are, everything else as `tensor` does. */
+  stored(name: string): Promise<StoredTensor>;
   close(): Promise<void>;
 }
 
 /** Bytes asked of the file system in one call, and converted at once for types that are widened. */
 const READ_BYTES = 1 << 30;
 const CONVERT_BYTES = 1 << 20;
+
+const HALVES: Readonly<Record<string, HalfType>> = { F16: "float16", BF16: "bfloat16" };
 
 /** One open safetensors file. Close it when its tensors are read. */
 export class SafetensorsFile implements TensorSource {
@@ -62,21 +67,35 @@ export class SafetensorsFile implements TensorSource {
 
   async tensor(name: string): Promise<HostTensor> {
     const info = this.info(name);
-    if (!(info.dtype in FILE_DTYPES)) {
-      throw new PeftError(
-        "DTYPE_UNSUPPORTED",
-        `Tensor "${name}" of ${this.path} has dtype ${info.dtype}; ${Object.keys(FILE_DTYPES).join(", ")} can be read. Convert the file first.`,
-      );
-    }
-    try {
-      return await this.#read(info, info.dtype as FileDType);
-    } catch (error) {
-      throw asPeftError(error, this.path, "read");
-    }
+    return this.#failing(() => this.#read(info, this.#typeOf(info)));
+  }
+
+  async stored(name: string): Promise<StoredTensor> {
+    const info = this.info(name);
+    const half = HALVES[info.dtype];
+    if (half === undefined) return this.tensor(name);
+    const bytes = await this.#failing(() => this.#bytes(info.begin, info.end));
+    return { dtype: half, shape: info.shape, data: new Uint16Array(bytes) };
   }
 
   async close(): Promise<void> {
     await this.#file.close();
+  }
+
+  #typeOf({ name, dtype }: TensorInfo): FileDType {
+    if (dtype in FILE_DTYPES) return dtype as FileDType;
+    throw new PeftError(
+      "DTYPE_UNSUPPORTED",
+      `Tensor "${name}" of ${this.path} has dtype ${dtype}; ${Object.keys(FILE_DTYPES).join(", ")} can be read. Convert the file first.`,
+    );
+  }
+
+  async #failing<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      throw asPeftError(error, this.path, "read");
+    }
   }
 
   async #read(info: TensorInfo, dtype: FileDType): Promise<HostTensor> {
@@ -145,8 +164,8 @@ interface WidenOptions {
 function widen(buffer: ArrayBuffer, { dtype, into, name, path }: WidenOptions): void {
   if (dtype === "F64") into.set(new Float64Array(buffer));
   else if (dtype === "U8") into.set(new Uint8Array(buffer));
-  else if (dtype === "F16") new Uint16Array(buffer).forEach((bits, i) => void (into[i] = fromFloat16(bits)));
-  else if (dtype === "BF16") new Uint16Array(buffer).forEach((bits, i) => void (into[i] = fromBfloat16(bits)));
+  else if (dtype === "F16" || dtype === "BF16")
+    widenInto(into as Float32Array, new Uint16Array(buffer), HALVES[dtype] as HalfType);
   else {
     new BigInt64Array(buffer).forEach((value, i) => {
       into[i] = Number(value);
@@ -197,6 +216,7 @@ async function openShards(path: string): Promise<TensorSource> {
       names: [...shardOf.keys()],
       info: (name) => fileOf(name).info(name),
       tensor: (name) => fileOf(name).tensor(name),
+      stored: (name) => fileOf(name).stored(name),
       close,
     };
   } catch (error) {

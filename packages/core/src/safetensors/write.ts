@@ -1,10 +1,11 @@
 import type { FileHandle } from "node:fs/promises";
 import { writeFileAtomic } from "../files.ts";
-import { sizeOf, type HostTensor } from "../tensors.ts";
-import { FILE_DTYPES, toBfloat16, toFloat16, type FileDType } from "./dtypes.ts";
+import { narrow, widen } from "../halves.ts";
+import { sizeOf, type DType, type HalfType, type StoredTensor } from "../tensors.ts";
+import { FILE_DTYPES, type FileDType } from "./dtypes.ts";
 
 export interface WriteSafetensorsOptions {
-  /** Type of the floating-point tensors in the file, rounded to nearest even. Default F32. */
+  /** Type of the floating-point tensors in the file, rounded to nearest even. Default: each one's own. */
   readonly dtype?: "F32" | "F16" | "BF16";
   /** Default `{ format: "pt" }`, which the Python library looks for. */
   readonly metadata?: Readonly<Record<string, string>>;
@@ -19,8 +20,8 @@ const CHUNK = 1 << 20;
  */
 export async function writeSafetensors(
   path: string,
-  tensors: ReadonlyMap<string, HostTensor>,
-  { dtype = "F32", metadata = { format: "pt" } }: WriteSafetensorsOptions = {},
+  tensors: ReadonlyMap<string, StoredTensor>,
+  { dtype, metadata = { format: "pt" } }: WriteSafetensorsOptions = {},
 ): Promise<void> {
   const entries = [...tensors].map(([name, tensor]) => ({ name, tensor, type: fileType(tensor, dtype) }));
   entries.sort((a, b) => FILE_DTYPES[b.type] - FILE_DTYPES[a.type] || compareBytes(a.name, b.name));
@@ -37,8 +38,16 @@ export async function writeSafetensors(
   });
 }
 
-function fileType({ dtype }: HostTensor, floatType: "F32" | "F16" | "BF16"): FileDType {
-  return dtype === "float32" ? floatType : dtype === "int32" ? "I32" : "BOOL";
+const OWN_TYPE = {
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+  int32: "I32",
+  bool: "BOOL",
+} as const satisfies Record<DType | HalfType, FileDType>;
+
+function fileType({ dtype }: StoredTensor, floatType: WriteSafetensorsOptions["dtype"]): FileDType {
+  return dtype === "int32" || dtype === "bool" ? OWN_TYPE[dtype] : (floatType ?? OWN_TYPE[dtype]);
 }
 
 /** Order of UTF-8 bytes, which is that of code points. */
@@ -57,11 +66,12 @@ function headerBytes(header: readonly [string, unknown][]): Uint8Array {
   return bytes;
 }
 
-async function writeData(file: FileHandle, { data }: HostTensor, type: FileDType): Promise<void> {
-  for (let first = 0; first < data.length; first += CHUNK) {
-    const part = data.subarray(first, first + CHUNK);
-    const narrow =
-      type === "F16" ? Uint16Array.from(part, toFloat16) : type === "BF16" ? Uint16Array.from(part, toBfloat16) : part;
-    await file.writeFile(new Uint8Array(narrow.buffer, narrow.byteOffset, narrow.byteLength));
+async function writeData(file: FileHandle, tensor: StoredTensor, type: FileDType): Promise<void> {
+  for (let first = 0; first < tensor.data.length; first += CHUNK) {
+    const values = tensor.data.subarray(first, first + CHUNK);
+    const part = { ...tensor, shape: [values.length], data: values } as StoredTensor;
+    const { data } =
+      type === "F16" ? narrow(part, "float16") : type === "BF16" ? narrow(part, "bfloat16") : widen(part);
+    await file.writeFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
 }

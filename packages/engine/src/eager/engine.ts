@@ -1,4 +1,5 @@
-import type { HostTensor } from "@peftjs/core";
+import type { HostTensor, StoredTensor } from "@peftjs/core";
+import { widen } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Device } from "../devices.ts";
 import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, TensorFunction } from "../engine.ts";
@@ -27,7 +28,7 @@ class EagerFunction implements CompiledFunction {
   private readonly backend: EagerBackend;
   private readonly constantGroups: ReadonlySet<string>;
   /** Tensors of constant groups stay on the backend for as long as the function lives. */
-  private readonly kept = new Map<HostTensor, tf.Tensor>();
+  private readonly kept = new Map<StoredTensor, tf.Tensor>();
   private runs = 0;
 
   constructor(fn: TensorFunction, backend: EagerBackend, constantGroups: ReadonlySet<string>) {
@@ -40,7 +41,7 @@ class EagerFunction implements CompiledFunction {
     return { programsBuilt: 0, programsEvicted: 0, runs: this.runs, traceMilliseconds: 0, openMilliseconds: 0 };
   }
 
-  async run(args: Groups<HostTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
+  async run(args: Groups<StoredTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
     if (tf.getBackend() !== this.backend) await tf.setBackend(this.backend);
     this.runs++;
     tf.engine().startScope("run");
@@ -61,7 +62,7 @@ class EagerFunction implements CompiledFunction {
     this.kept.clear();
   }
 
-  private tensorOf({ group, value }: Leaf<HostTensor>): tf.Tensor {
+  private tensorOf({ group, value }: Leaf<StoredTensor>): tf.Tensor {
     if (!this.constantGroups.has(group)) return upload(value);
     let tensor = this.kept.get(value);
     if (tensor === undefined) {
@@ -73,8 +74,9 @@ class EagerFunction implements CompiledFunction {
 }
 
 /** A copy: the cpu backend would keep a reference to memory that the next step overwrites. */
-function upload({ data, shape, dtype }: HostTensor): tf.Tensor {
-  return tf.tensor(data.slice(), [...shape], dtype);
+function upload(stored: StoredTensor): tf.Tensor {
+  const { data, shape, dtype } = widen(stored);
+  return tf.tensor(data === stored.data ? data.slice() : data, [...shape], dtype);
 }
 
 function read(tensor: tf.Tensor, target: HostTensor | undefined): HostTensor {

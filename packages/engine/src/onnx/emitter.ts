@@ -5,6 +5,9 @@ export type AttributeValue = number | bigint | string | readonly bigint[] | read
 
 export type OnnxType = DType | "int64" | "uint32" | "uint8";
 
+/** Types of arguments that are widened before anything is computed. */
+export type OnnxStorage = "float16" | "bfloat16" | "uint16";
+
 export interface OnnxNode {
   /** `kernel#index.part`: the kernel call that the node was written for. ONNX Runtime's errors name it. */
   readonly name: string;
@@ -112,13 +115,16 @@ export class ProgramEmitter implements OnnxEmitter {
 }
 
 /** TensorProto.DataType. */
-export const ONNX_TYPE: Readonly<Record<OnnxType, number>> = {
+export const ONNX_TYPE: Readonly<Record<OnnxType | OnnxStorage, number>> = {
   float32: 1,
   uint8: 2,
+  uint16: 4,
   int32: 6,
   int64: 7,
   bool: 9,
+  float16: 10,
   uint32: 12,
+  bfloat16: 16,
 };
 
 function typedArray(type: OnnxType, values: readonly number[]): OnnxConstant["data"] {

@@ -1,4 +1,4 @@
-import type { HostTensor } from "@peftjs/core";
+import type { HostTensor, StoredTensor } from "@peftjs/core";
 import type { Device } from "../devices.ts";
 import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, TensorFunction } from "../engine.ts";
 import { signatureOf } from "../groups.ts";
@@ -48,7 +48,7 @@ class OnnxFunction implements CompiledFunction {
     return { ...this.count };
   }
 
-  async run(args: Groups<HostTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
+  async run(args: Groups<StoredTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
     checkArguments(args);
     const program = await this.programFor(args, overwritesOf(args, into));
     this.count.runs++;
@@ -63,7 +63,7 @@ class OnnxFunction implements CompiledFunction {
     await Promise.all(programs.map((program) => program.release()));
   }
 
-  private async programFor(args: Groups<HostTensor>, overwrites: readonly Overwrite[]): Promise<Program> {
+  private async programFor(args: Groups<StoredTensor>, overwrites: readonly Overwrite[]): Promise<Program> {
     const signature = [signatureOf(args), ...overwrites.map((o) => `${placeOf(o)}=${o.inputs.join()}`)].join(";");
     const known = this.programs.get(signature);
     if (known !== undefined) {

@@ -1,4 +1,4 @@
-import type { DType } from "@peftjs/core";
+import type { DType, HalfType } from "@peftjs/core";
 
 export interface ValueType {
   readonly shape: readonly number[];
@@ -40,6 +40,8 @@ export interface GraphInput {
   readonly group: string;
   readonly name: string;
   readonly value: Value;
+  /** An argument that is stored in two bytes a value: its `value` is of the type that it is widened to. */
+  readonly storage?: HalfType;
 }
 
 /** Nodes in an order in which they can be run. */

@@ -1,3 +1,4 @@
+import type { HalfType } from "@peftjs/core";
 import { PeftError, sizeOf } from "@peftjs/core";
 import type { OnnxConstant } from "./emitter.ts";
 import { ProgramEmitter } from "./emitter.ts";
@@ -13,6 +14,7 @@ export interface LoweredInput {
   readonly name: string;
   readonly onnxName: string;
   readonly value: Value;
+  readonly storage?: HalfType;
 }
 
 /** An ONNX program before it is written: nodes, constants, and which of the graph's inputs it reads. */

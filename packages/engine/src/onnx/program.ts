@@ -1,9 +1,10 @@
-import type { HostTensor } from "@peftjs/core";
+import type { HostTensor, StoredTensor } from "@peftjs/core";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import type { Device } from "../devices.ts";
 import type { Groups, TensorFunction } from "../engine.ts";
 import type { Leaf } from "../groups.ts";
 import { regroup } from "../groups.ts";
+import { carrierOf } from "./halves.ts";
 import type { LoweredInput } from "./lower.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
 import { lowerFunction, programInvalid } from "./programErrors.ts";
@@ -44,7 +45,7 @@ export class Program {
   /** `overwrites`: results that every run writes over arguments. */
   static async build(
     fn: TensorFunction,
-    args: Groups<HostTensor>,
+    args: Groups<StoredTensor>,
     { overwrites, ...settings }: SessionSettings & { readonly overwrites: readonly Overwrite[] },
   ): Promise<Program> {
     const started = performance.now();
@@ -72,9 +73,10 @@ export class Program {
     return new Program(session, lowered, times);
   }
 
-  async run(args: Groups<HostTensor>, into: Groups<HostTensor>): Promise<Groups<HostTensor>> {
+  async run(args: Groups<StoredTensor>, into: Groups<HostTensor>): Promise<Groups<HostTensor>> {
     const feeds: Record<string, Tensor> = {};
-    for (const { group, name, onnxName } of this.inputs) feeds[onnxName] = ortTensor(args[group]?.[name] as HostTensor);
+    for (const { group, name, onnxName } of this.inputs)
+      feeds[onnxName] = ortTensor(args[group]?.[name] as StoredTensor);
     const fetches: Record<string, Tensor | null> = {};
     for (const { group, name, onnxName } of this.outputs) {
       const target = into[group]?.[name];
@@ -101,13 +103,13 @@ function leafOf(
   return { group, name, value: { dtype: value.dtype, shape: value.shape, data } };
 }
 
-const wrapped = new WeakMap<HostTensor, Tensor>();
+const wrapped = new WeakMap<StoredTensor, Tensor>();
 
 /** ONNX Runtime's view of the same memory. */
-function ortTensor(tensor: HostTensor): Tensor {
+function ortTensor(tensor: StoredTensor): Tensor {
   let view = wrapped.get(tensor);
   if (view === undefined) {
-    view = new Tensor(tensor.dtype, tensor.data as Float32Array, [...tensor.shape]);
+    view = new Tensor(carrierOf(tensor.dtype), tensor.data as Float32Array, [...tensor.shape]);
     wrapped.set(tensor, view);
   }
   return view;

@@ -1,4 +1,4 @@
-import type { HostTensor } from "@peftjs/core";
+import type { StoredTensor } from "@peftjs/core";
 import { PeftError } from "@peftjs/core";
 import type { Groups, TensorFunction } from "../engine.ts";
 import type { GraphNode } from "./graph.ts";
@@ -18,7 +18,7 @@ import { trace } from "./trace/trace.ts";
  */
 export function lowerFunction(
   fn: TensorFunction,
-  args: Groups<HostTensor>,
+  args: Groups<StoredTensor>,
   overwrites: readonly Overwrite[],
 ): LoweredGraph {
   const graph = trace(fn, args);
@@ -29,12 +29,12 @@ export function lowerFunction(
   }
 }
 
-function lowerWithPlaces(fn: TensorFunction, args: Groups<HostTensor>): LoweredGraph {
+function lowerWithPlaces(fn: TensorFunction, args: Groups<StoredTensor>): LoweredGraph {
   return lower(simplify(trace(fn, args, { withPlaces: true })));
 }
 
 /** ONNX Runtime does not take the program. */
-export function programInvalid(error: unknown, fn: TensorFunction, args: Groups<HostTensor>): PeftError {
+export function programInvalid(error: unknown, fn: TensorFunction, args: Groups<StoredTensor>): PeftError {
   return new PeftError(
     "PROGRAM_INVALID",
     `ONNX Runtime does not take the program. ${explained(error, fn, args)} Convert the inputs to one type with tf.cast, replace the kernel's ` +
@@ -44,14 +44,14 @@ export function programInvalid(error: unknown, fn: TensorFunction, args: Groups<
 }
 
 /** ONNX Runtime stopped in the middle of a run: an index that is out of bounds, say. */
-export function runFailed(error: unknown, fn: TensorFunction, args: Groups<HostTensor>): PeftError {
+export function runFailed(error: unknown, fn: TensorFunction, args: Groups<StoredTensor>): PeftError {
   return new PeftError("RUN_FAILED", `The program failed. ${explained(error, fn, args)} Check the values.`, {
     cause: error,
   });
 }
 
 /** ONNX Runtime's reason, and the kernel's call that the node it names was written for. */
-function explained(error: unknown, fn: TensorFunction, args: Groups<HostTensor>): string {
+function explained(error: unknown, fn: TensorFunction, args: Groups<StoredTensor>): string {
   const reason = (error instanceof Error ? error.message : String(error)).trim().replace(/\.?$/, ".");
   const call = callNamedIn(reason, lowerWithPlaces(fn, args).calls);
   return call === undefined

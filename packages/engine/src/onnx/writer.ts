@@ -1,11 +1,13 @@
-import type { AttributeValue, OnnxConstant, OnnxNode } from "./emitter.ts";
+import type { AttributeValue, OnnxConstant, OnnxNode, OnnxStorage, OnnxType } from "./emitter.ts";
 import { ONNX_TYPE } from "./emitter.ts";
-import type { ValueType } from "./graph.ts";
-import type { LoweredGraph } from "./lower.ts";
+import { carrierOf } from "./halves.ts";
+import type { LoweredGraph, LoweredInput } from "./lower.ts";
 import { ProtobufWriter } from "./protobuf.ts";
 
 /** The newest operator set that every operator written here exists in and that ONNX Runtime 1.30 runs. */
 const OPSET = 18;
+/** Of the operators written here, `BitCast` alone is newer; the others mean the same in its set. */
+const OPSET_OF_BITCAST = 26;
 const IR_VERSION = 9;
 
 /** AttributeProto.AttributeType. */
@@ -22,10 +24,10 @@ export function writeModel({ emit, inputs, outputs }: LoweredGraph): Uint8Array 
       for (const node of emit.nodes) graph.message(1, (message) => writeNode(message, node));
       graph.text(2, "program");
       for (const constant of emit.constants) graph.message(5, (message) => writeTensor(message, constant));
-      for (const { onnxName, value } of inputs) graph.message(11, (message) => writeValue(message, onnxName, value));
-      for (const { onnxName, value } of outputs) graph.message(12, (message) => writeValue(message, onnxName, value));
+      for (const input of inputs) graph.message(11, (message) => writeValue(message, input));
+      for (const output of outputs) graph.message(12, (message) => writeValue(message, output));
     })
-    .message(8, opset("", OPSET))
+    .message(8, opset("", emit.nodes.some(({ type }) => type === "BitCast") ? OPSET_OF_BITCAST : OPSET))
     .message(8, opset("com.microsoft", 1))
     .finish();
 }
@@ -63,10 +65,11 @@ function writeTensor(message: ProtobufWriter, { name, type, shape, data }: OnnxC
 }
 
 /** ValueInfoProto: a tensor of known shape. */
-function writeValue(message: ProtobufWriter, name: string, { shape, dtype }: ValueType): void {
-  message.text(1, name).message(2, (type) =>
+function writeValue(message: ProtobufWriter, { onnxName, value: { shape, dtype }, storage }: LoweredInput): void {
+  const carried: OnnxType | OnnxStorage = storage === undefined ? dtype : carrierOf(storage);
+  message.text(1, onnxName).message(2, (type) =>
     type.message(1, (tensor) => {
-      tensor.int(1, ONNX_TYPE[dtype]).message(2, (dimensions) => {
+      tensor.int(1, ONNX_TYPE[carried]).message(2, (dimensions) => {
         for (const size of shape) dimensions.message(1, (dimension) => void dimension.int(1, size));
       });
     }),

@@ -1,10 +1,13 @@
 import {
   createGenerator,
+  isHalf,
+  narrow,
   PeftError,
+  widen,
   type Architecture,
   type Head,
-  type HostTensor,
   type ParameterSpec,
+  type StoredTensor,
   type TensorSource,
 } from "@peftjs/core";
 import { outputSize } from "../encoder/family.ts";
@@ -22,12 +25,17 @@ export interface LoadReport {
   readonly reinitialised: readonly string[];
 }
 
+/** How weights are held in memory; `auto`: float16 and bfloat16 as in the file, everything else in float32. */
+export const WEIGHT_TYPES = ["float32", "float16", "bfloat16", "auto"] as const;
+export type WeightType = (typeof WEIGHT_TYPES)[number];
+
 export interface LoadContext {
   readonly architecture: Architecture;
   readonly specs: readonly ParameterSpec[];
   readonly head: Head;
   readonly seed: number;
   readonly ignoreMismatchedSizes: boolean;
+  readonly dtype: WeightType;
   /** Named in errors. */
   readonly folder: string;
 }
@@ -36,12 +44,12 @@ export interface LoadContext {
 export async function loadWeights(
   file: TensorSource,
   context: LoadContext,
-): Promise<{ parameters: Map<string, HostTensor>; report: LoadReport }> {
+): Promise<{ parameters: Map<string, StoredTensor>; report: LoadReport }> {
   const { names, unexpected } = resolveNames(file.names, context);
   const own = ownParameters(context.specs);
   checkComplete(own, names, context);
   const generator = createGenerator(context.seed);
-  const parameters = new Map<string, HostTensor>();
+  const parameters = new Map<string, StoredTensor>();
   const missing: string[] = [];
   const reinitialised: string[] = [];
   for (const spec of own) {
@@ -49,7 +57,10 @@ export async function loadWeights(
     const fits = fileName !== undefined && hasShape(file, fileName, spec, context);
     if (fileName === undefined) missing.push(spec.name);
     else if (!fits) reinitialised.push(spec.name);
-    parameters.set(spec.name, fits ? await readFloat(file, fileName, spec) : initialise(spec, generator));
+    parameters.set(
+      spec.name,
+      fits ? await readFloat(file, fileName, { spec, dtype: context.dtype }) : initialise(spec, generator),
+    );
   }
   return { parameters, report: { missing, unexpected, reinitialised } };
 }
@@ -117,9 +128,16 @@ function hasShape(
   );
 }
 
-async function readFloat(file: TensorSource, fileName: string, spec: ParameterSpec): Promise<HostTensor> {
-  const tensor = await file.tensor(fileName);
-  if (tensor.dtype === "float32") return tensor;
+async function readFloat(
+  file: TensorSource,
+  fileName: string,
+  { spec, dtype }: { readonly spec: ParameterSpec; readonly dtype: WeightType },
+): Promise<StoredTensor> {
+  const tensor = await (dtype === "float32" ? file.tensor(fileName) : file.stored(fileName));
+  if (tensor.dtype === "float32" || isHalf(tensor)) {
+    if (dtype === "auto") return tensor;
+    return dtype === "float32" ? widen(tensor) : narrow(tensor, dtype);
+  }
   throw new PeftError(
     "DTYPE_UNSUPPORTED",
     `${fileName} is stored as ${tensor.dtype}; the parameter ${spec.name} needs a floating-point type.`,

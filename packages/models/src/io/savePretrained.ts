@@ -5,7 +5,7 @@ import {
   writeSafetensors,
   type BaseModel,
   type Head,
-  type HostTensor,
+  type StoredTensor,
 } from "@peftjs/core";
 import { withHead } from "../head.ts";
 
@@ -33,8 +33,8 @@ export async function savePretrained(
   });
 }
 
-function ownTensors({ parameters }: Pick<BaseModel, "parameters">): Map<string, HostTensor> {
-  const seen = new Set<HostTensor>();
+function ownTensors({ parameters }: Pick<BaseModel, "parameters">): Map<string, StoredTensor> {
+  const seen = new Set<StoredTensor>();
   return new Map([...parameters].filter(([, tensor]) => !seen.has(tensor) && seen.add(tensor)));
 }
 

@@ -1,4 +1,12 @@
-import { attention, type BaseModel, type Forward, type HostTensor, type LayerSite, type Named } from "@peftjs/core";
+import {
+  attention,
+  widen,
+  type BaseModel,
+  type Forward,
+  type LayerSite,
+  type Named,
+  type StoredTensor,
+} from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 
 /** A bare model's view of its parameters, with no adapters and no dropout. */
@@ -44,7 +52,7 @@ export function runModel(model: BaseModel, batch: Named<tf.Tensor>): Named<tf.Te
 
 export function asTensors(model: BaseModel): Record<string, tf.Tensor> {
   const toTensor = (name: string): tf.Tensor => {
-    const { data, shape, dtype } = model.parameters.get(name) as HostTensor;
+    const { data, shape, dtype } = widen(model.parameters.get(name) as StoredTensor);
     return tf.tensor(data, [...shape], dtype);
   };
   return withAliases(model, Object.fromEntries(ownNames(model).map((name) => [name, toTensor(name)])));
@@ -52,7 +60,7 @@ export function asTensors(model: BaseModel): Record<string, tf.Tensor> {
 
 /** Names of the parameters, one of every tied group. */
 export function ownNames(model: BaseModel): string[] {
-  const seen = new Set<HostTensor>();
+  const seen = new Set<StoredTensor>();
   return [...model.parameters].filter(([, tensor]) => !seen.has(tensor) && seen.add(tensor)).map(([name]) => name);
 }
 

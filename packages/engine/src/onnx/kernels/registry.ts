@@ -15,6 +15,7 @@ import { PADDING } from "./padding.ts";
 import { REDUCTIONS } from "./reduction.ts";
 import { SCATTERING } from "./scattering.ts";
 import { STRUCTURE } from "./structure.ts";
+import { WIDENING } from "./widening.ts";
 
 const kernels = new Map<string, KernelDefinition>(
   [
@@ -34,6 +35,7 @@ const kernels = new Map<string, KernelDefinition>(
     ...FUSED,
     ...NORMALIZATION,
     ...POOLING,
+    ...WIDENING,
   ].map((definition) => [definition.name, definition]),
 );
 

@@ -1,4 +1,4 @@
-import { PeftError, type HostTensor } from "@peftjs/core";
+import { PeftError, type HostTensor, type StoredTensor } from "@peftjs/core";
 import type { Groups } from "../../engine.ts";
 import { leaves, type Leaf } from "../../groups.ts";
 
@@ -14,10 +14,10 @@ export interface Overwrite {
  * Which results share their memory with arguments.
  * @throws PeftError `RESULT_OVERLAPS` when a result covers a part of an argument's memory, or two results share memory.
  */
-export function overwritesOf(args: Groups<HostTensor>, into: Groups<HostTensor>): Overwrite[] {
+export function overwritesOf(args: Groups<StoredTensor>, into: Groups<HostTensor>): Overwrite[] {
   const targets = leaves(into);
   if (targets.length === 0) return [];
-  const byBuffer = new Map<ArrayBufferLike, Leaf<HostTensor>[]>();
+  const byBuffer = new Map<ArrayBufferLike, Leaf<StoredTensor>[]>();
   for (const leaf of leaves(args)) {
     const { buffer } = leaf.value.data;
     byBuffer.set(buffer, [...(byBuffer.get(buffer) ?? []), leaf]);
@@ -40,11 +40,11 @@ export function placeOf({ group, name }: { readonly group: string; readonly name
   return `${group}/${name}`;
 }
 
-function overlaps({ data: a }: HostTensor, { data: b }: HostTensor): boolean {
+function overlaps({ data: a }: StoredTensor, { data: b }: StoredTensor): boolean {
   return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
 }
 
-function covers({ data: a }: HostTensor, { data: b }: HostTensor): boolean {
+function covers({ data: a }: StoredTensor, { data: b }: StoredTensor): boolean {
   return a.byteOffset === b.byteOffset && a.byteLength === b.byteLength;
 }
 

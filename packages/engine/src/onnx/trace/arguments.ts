@@ -1,17 +1,23 @@
-import type { HostTensor } from "@peftjs/core";
+import type { StoredTensor } from "@peftjs/core";
 import { PeftError, sizeOf } from "@peftjs/core";
 import type { Groups } from "../../engine.ts";
 
-const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
+const ARRAYS = {
+  float32: Float32Array,
+  int32: Int32Array,
+  bool: Uint8Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+} as const satisfies Record<StoredTensor["dtype"], unknown>;
 
 /** Tensors that were found to be right: an argument of every step is looked at once. */
-const checked = new WeakSet<HostTensor>();
+const checked = new WeakSet<StoredTensor>();
 
 /**
  * @throws PeftError `ARGUMENT_NOT_TENSOR`, `DTYPE_UNSUPPORTED`, `DTYPE_MISMATCH` or `SHAPE_MISMATCH` for what is not a host tensor
  *   whose values fit its type and shape.
  */
-export function checkArguments(args: Groups<HostTensor>): void {
+export function checkArguments(args: Groups<StoredTensor>): void {
   for (const [group, named] of Object.entries(args)) {
     if (!isObject(named)) {
       throw new PeftError(
@@ -27,14 +33,14 @@ export function checkArguments(args: Groups<HostTensor>): void {
   }
 }
 
-function checkTensor(where: string, tensor: unknown): asserts tensor is HostTensor {
+function checkTensor(where: string, tensor: unknown): asserts tensor is StoredTensor {
   if (!isObject(tensor) || Array.isArray(tensor)) {
     throw new PeftError(
       "ARGUMENT_NOT_TENSOR",
       `The argument ${where} is ${kindOf(tensor)}, expected a host tensor. Make one with float32, int32 or zeros of @peftjs/core.`,
     );
   }
-  const { dtype, shape, data } = tensor as Partial<HostTensor>;
+  const { dtype, shape, data } = tensor as Partial<StoredTensor>;
   if (typeof data === "function") {
     throw new PeftError(
       "ARGUMENT_NOT_TENSOR",
@@ -45,7 +51,7 @@ function checkTensor(where: string, tensor: unknown): asserts tensor is HostTens
   if (array === undefined) {
     throw new PeftError(
       "DTYPE_UNSUPPORTED",
-      `The argument ${where} has the type ${String(dtype)}. A program knows float32, int32 and bool.`,
+      `The argument ${where} has the type ${String(dtype)}. A program knows float32, int32 and bool, and widens float16 and bfloat16.`,
     );
   }
   if (!(data instanceof array)) {

@@ -1,4 +1,4 @@
-import type { HostTensor } from "@peftjs/core";
+import type { HostTensor, StoredTensor } from "@peftjs/core";
 import { PeftError, sizeOf } from "@peftjs/core";
 import type { KernelFunc, NamedAttrMap, NamedTensorInfoMap, TensorInfo } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
@@ -29,7 +29,7 @@ export const TRACE_BACKEND = "peftjs-trace";
 export class Recording {
   readonly nodes: GraphNode[] = [];
   readonly live = new LiveValues();
-  readonly inputs = new Map<Value, Leaf<HostTensor>>();
+  readonly inputs = new Map<Value, Leaf<StoredTensor>>();
   /** Remember where every call was made. It takes time, so it is done only to explain a failure. */
   readonly withPlaces: boolean;
   /** An error that nobody saw: what a promise waits for cannot throw. */
@@ -136,7 +136,9 @@ export class TraceBackend extends tf.KernelBackend {
 
   private nameOf(dataId: object): string {
     if (!(dataId instanceof Value)) return "a tensor";
-    const argument = this.recording?.inputs.get(dataId);
+    // An argument that is stored in two bytes a value is known to the function as what it is widened to.
+    const given = dataId.producer?.kernel === "PeftWiden" ? (dataId.producer.inputs[0] as Value) : dataId;
+    const argument = this.recording?.inputs.get(given);
     const origin =
       argument !== undefined
         ? ` (the argument ${argument.group}/${argument.name})`

@@ -1,5 +1,5 @@
-import type { HostTensor } from "@peftjs/core";
-import { PeftError } from "@peftjs/core";
+import type { HalfType, StoredTensor } from "@peftjs/core";
+import { isHalf, PeftError } from "@peftjs/core";
 import { activateCpu } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Groups, TensorFunction } from "../../engine.ts";
@@ -26,7 +26,7 @@ export interface TraceOptions {
  * Calls `fn` once on tensors without values and returns what it computed as a graph. Whether that succeeds or fails, tfjs is left as
  * it was: active backend, scopes, recorded gradient, count of tensors.
  */
-export function trace(fn: TensorFunction, args: Groups<HostTensor>, options: TraceOptions = {}): Graph {
+export function trace(fn: TensorFunction, args: Groups<StoredTensor>, options: TraceOptions = {}): Graph {
   checkArguments(args);
   const backend = traceBackend();
   if (backend.recording !== null) {
@@ -65,12 +65,14 @@ interface Session {
   readonly recording: Recording;
 }
 
-function record(fn: TensorFunction, args: Groups<HostTensor>, { backend, recording }: Session): Graph {
+function record(fn: TensorFunction, args: Groups<StoredTensor>, { backend, recording }: Session): Graph {
   const variables = Object.values(tf.engine().state.registeredVariables);
   const tensors = leaves(args).map((leaf) => {
-    const value = recording.live.add(new Value(leaf.value));
+    const stored = leaf.value;
+    const value = recording.live.add(new Value(isHalf(stored) ? { shape: stored.shape, dtype: "float32" } : stored));
     recording.inputs.set(value, leaf);
-    return { ...leaf, value: tensorOf(value, backend) };
+    const tensor = tensorOf(value, backend);
+    return { ...leaf, value: isHalf(stored) ? widened(tensor, stored.dtype) : tensor };
   });
   const returned: unknown = fn(regroup(tensors));
   refusePromise(returned);
@@ -79,7 +81,19 @@ function record(fn: TensorFunction, args: Groups<HostTensor>, { backend, recordi
   for (const variable of variables) {
     if (recording.live.has(variable.dataId)) throw capturedTensor(variable, "A tensor that is assigned to");
   }
-  const inputs: GraphInput[] = [...recording.inputs].map(([value, leaf]) => ({ ...leaf, value }));
+  const inputs = [...recording.inputs].map(
+    ([
+      value,
+      {
+        group,
+        name,
+        value: { dtype },
+      },
+    ]): GraphInput => ({
+      ...{ group, name, value },
+      ...(dtype === "float16" || dtype === "bfloat16" ? { storage: dtype } : {}),
+    }),
+  );
   return { inputs, nodes: recording.nodes, outputs };
 }
 
@@ -92,6 +106,10 @@ function resultValue({ group, name, value }: Leaf<tf.Tensor>, { live }: Recordin
 
 function tensorOf(value: Value, backend: TraceBackend): tf.Tensor {
   return tf.engine().makeTensorFromDataId(value, [...value.shape], value.dtype, backend);
+}
+
+function widened(x: tf.Tensor, from: HalfType): tf.Tensor {
+  return tf.engine().runKernel("PeftWiden", { x }, { from }) as tf.Tensor;
 }
 
 function traceBackend(): TraceBackend {

@@ -1,0 +1,31 @@
+import { fromFloat16, toBfloat16, toFloat16 } from "./safetensors/dtypes.ts";
+import { sizeOf, type HalfTensor, type HalfType, type HostTensor, type StoredTensor } from "./tensors.ts";
+
+/** The values as float32, exactly; a tensor of another type than float16 and bfloat16 as it is (not copied). */
+export function widen(tensor: StoredTensor): HostTensor {
+  if (!isHalf(tensor)) return tensor;
+  const data = new Float32Array(sizeOf(tensor.shape));
+  widenInto(data, tensor.data, tensor.dtype);
+  return { dtype: "float32", shape: tensor.shape, data };
+}
+
+/** The values in two bytes each, rounded to nearest even; a tensor that has the type as it is (not copied). */
+export function narrow(tensor: StoredTensor, dtype: HalfType): HalfTensor {
+  if (isHalf(tensor) && tensor.dtype === dtype) return tensor;
+  const values = widen(tensor).data;
+  return { dtype, shape: tensor.shape, data: Uint16Array.from(values, dtype === "float16" ? toFloat16 : toBfloat16) };
+}
+
+export function isHalf(tensor: StoredTensor): tensor is HalfTensor {
+  return tensor.dtype === "float16" || tensor.dtype === "bfloat16";
+}
+
+export function widenInto(target: Float32Array, halves: Uint16Array, dtype: HalfType): void {
+  if (dtype === "float16") {
+    for (let i = 0; i < halves.length; i++) target[i] = fromFloat16(halves[i] as number);
+    return;
+  }
+  // A bfloat16 is the upper half of a float32.
+  const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
+  for (let i = 0; i < halves.length; i++) bits[i] = (halves[i] as number) << 16;
+}
