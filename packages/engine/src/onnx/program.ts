@@ -6,6 +6,7 @@ import type { Leaf } from "../groups.ts";
 import { regroup } from "../groups.ts";
 import { carrierOf } from "./halves.ts";
 import type { LoweredInput } from "./lower.ts";
+import { freeNow } from "./memory/freeNow.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
 import { lowerFunction, programInvalid } from "./programErrors.ts";
 import { writeModel } from "./writer.ts";
@@ -65,7 +66,11 @@ export class Program {
         ? {}
         : { enableProfiling: true, profileFilePrefix: settings.profilePrefix }),
       // Adam's second moments underflow to denormals, which are a hundred times slower to multiply.
-      extra: { session: { set_denormal_as_zero: "1" } },
+      extra: {
+        session: { set_denormal_as_zero: "1" },
+        // Slices that are taken in turns would be made all at once.
+        optimization: { disable_specified_optimizers: "GatherSliceToSplitFusion" },
+      },
     }).catch((error: unknown) => {
       throw programInvalid(error, fn, args);
     });
@@ -98,9 +103,11 @@ function leafOf(
   into: Groups<HostTensor>,
 ): Leaf<HostTensor> {
   const target = into[group]?.[name];
-  if (target !== undefined) return { group, name, value: target };
   const data = (results[onnxName] as Tensor).data as HostTensor["data"];
-  return { group, name, value: { dtype: value.dtype, shape: value.shape, data } };
+  if (target === undefined) return { group, name, value: { dtype: value.dtype, shape: value.shape, data } };
+  // ONNX Runtime's binding hands out a copy of what it has written to the target.
+  freeNow(data.buffer as ArrayBuffer);
+  return { group, name, value: target };
 }
 
 const wrapped = new WeakMap<StoredTensor, Tensor>();

@@ -4,6 +4,8 @@ import type { Groups, TensorFunction } from "../engine.ts";
 import type { GraphNode } from "./graph.ts";
 import type { LoweredGraph } from "./lower.ts";
 import { lower } from "./lower.ts";
+import { computeAgain } from "./memory/computeAgain.ts";
+import { feedForwardInTurns } from "./memory/inTurns.ts";
 import { orderInPlace } from "./memory/inPlace.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
 import { scheduleForRuntime } from "./memory/schedule.ts";
@@ -23,7 +25,7 @@ export function lowerFunction(
 ): LoweredGraph {
   const graph = trace(fn, args);
   try {
-    return lower(scheduleForRuntime(orderInPlace(simplify(graph), overwrites)));
+    return lower(scheduleForRuntime(orderInPlace(computeAgain(feedForwardInTurns(simplify(graph))), overwrites)));
   } catch {
     return lowerWithPlaces(fn, args);
   }

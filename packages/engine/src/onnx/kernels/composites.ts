@@ -3,6 +3,8 @@ import { dropThreshold } from "@peftjs/core/internal";
 import type { OnnxEmitter } from "../emitter.ts";
 import type { KernelDefinition } from "./definition.ts";
 
+const INVERSE_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
+
 /** Kernels of core's own operations (core/src/ops): each has one fast form here. */
 export const COMPOSITES: readonly KernelDefinition[] = [
   {
@@ -88,7 +90,12 @@ export const COMPOSITES: readonly KernelDefinition[] = [
     // Both branches are x; which one is taken depends on the token's first element, so that no optimizer can know.
     name: "PeftAfter",
     infer: (call) => [call.input("x")],
-    lower: ({ call, args, emit }) => [after(emit, args[0] as string, args[1] as string, call.input("token").dtype)],
+    lower: ({ call, args, emit }) => {
+      const [x, token] = args as [string, string];
+      if (call.input("x").dtype !== "bool") return [after(emit, x, token, call.input("token").dtype)];
+      // x or (x and anything)
+      return [emit.op("Or", [x, emit.op("And", [x, decisionOf(emit, token, call.input("token").dtype)])])];
+    },
   },
   {
     name: "PeftCrossEntropy",
@@ -123,8 +130,13 @@ export const COMPOSITES: readonly KernelDefinition[] = [
 
 /** x, once the token is there. */
 function after(emit: OnnxEmitter, x: string, token: string, dtype: DType = "float32"): string {
+  return emit.op("Where", [decisionOf(emit, token, dtype), x, x]);
+}
+
+/** A boolean that depends on the token's first element. */
+function decisionOf(emit: OnnxEmitter, token: string, dtype: DType): string {
   const first = emit.op("Gather", [emit.op("Reshape", [token, emit.ints([-1])]), emit.scalar(0, "int64")]);
-  return emit.op("Where", [dtype === "float32" ? emit.op("IsNaN", [first]) : emit.cast(first, "bool"), x, x]);
+  return dtype === "float32" ? emit.op("IsNaN", [first]) : emit.cast(first, "bool");
 }
 
 /** Which labels name a class, and those as int64 [n, 1]; the others are class 0 there. */
@@ -137,15 +149,14 @@ function labelColumn(emit: OnnxEmitter, labels: string, classes: number): { insi
   return { inside, column: emit.op("Unsqueeze", [emit.cast(safe, "int64"), emit.ints([1])]) };
 }
 
-/** ∂y·(Φ(x) + x·φ(x)), Φ(x) = ½ + ½·erf(x/√2), φ(x) = e^(−x²/2)/√(2π). */
+/** ∂y·(Φ(x) + x·φ(x)), Φ(x) = ½ + ½·erf(x/√2), φ(x) = e^(−x²/2)/√(2π). Two intermediate results of x's size are alive at a time. */
 function geluGrad(emit: OnnxEmitter, dy: string, x: string): string {
   // What depends on x alone waits for ∂y: computed before, it would be kept for all layers at once.
-  const t = emit.op("Mul", [x, after(emit, emit.scalar(Math.SQRT1_2), dy)]);
-  const cdf = emit.op("Add", [emit.op("Mul", [emit.op("Erf", [t]), emit.scalar(0.5)]), emit.scalar(0.5)]);
-  const density = emit.op("Exp", [emit.op("Neg", [emit.op("Mul", [t, t])])]);
-  // x·φ(x) = t·e^(−t²)/√π
-  const weighted = emit.op("Mul", [emit.op("Mul", [t, density]), emit.scalar(1 / Math.sqrt(Math.PI))]);
-  return emit.op("Mul", [dy, emit.op("Add", [cdf, weighted])]);
+  const scaled = emit.op("Mul", [x, after(emit, emit.scalar(Math.SQRT1_2), dy)]);
+  const cdf = emit.op("Add", [emit.op("Mul", [emit.op("Erf", [scaled]), emit.scalar(0.5)]), emit.scalar(0.5)]);
+  const exponent = emit.op("Mul", [emit.op("Mul", [x, after(emit, emit.scalar(-0.5), cdf)]), x]);
+  const weighted = emit.op("Mul", [emit.op("Mul", [emit.op("Exp", [exponent]), x]), emit.scalar(INVERSE_SQRT_2PI)]);
+  return emit.op("Mul", [emit.op("Add", [cdf, weighted]), dy]);
 }
 
 /** ∂y·s·(1 + (1 − s)·t), s = σ(x·(a + b·x²)), t = x·(a + 3b·x²), a = 2√(2/π), b = 0.044715·a. */

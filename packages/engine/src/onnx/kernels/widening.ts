@@ -12,9 +12,11 @@ export const WIDENING: readonly KernelDefinition[] = [
     // `shape` is x's own, handed on as late as the values are to be widened: a view of x that nobody can make earlier.
     name: "PeftWiden",
     infer: (call) => [call.input("x")],
-    lower: ({ call, args: [x, shape], emit }) => {
-      const bits = shape === undefined ? x : emit.op("Reshape", [x as string, emit.cast(shape, "int64")]);
-      return [widened(emit, bits as string, halfType(call))];
+    lower: ({ call, args: [x = "", shape], emit }) => {
+      if (shape === undefined) return [widened(emit, x, halfType(call))];
+      const late = widened(emit, emit.op("Reshape", [x, emit.cast(shape, "int64")]), halfType(call));
+      // ONNX Runtime joins a product with the sum behind it only where it knows all shapes beforehand.
+      return [emit.op("Reshape", [late, emit.ints(call.input("x").shape)])];
     },
   },
   {

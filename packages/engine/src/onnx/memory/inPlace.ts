@@ -49,7 +49,6 @@ class Schedule {
   readonly #position = new Map<GraphNode, number>();
   readonly #readers = new Map<Value, GraphNode[]>();
   readonly #written = new Set<Value>();
-  readonly #awaited = new Set<GraphNode>();
   readonly #first: GraphNode[] = [];
   readonly #last: GraphNode[] = [];
   /** Gates by the node they stand before, and by the operand they stand for. */
@@ -74,28 +73,8 @@ class Schedule {
     const result = this.#fits(value, memory, readers) ? value : this.#copyAt(this.#last, value);
     this.#written.add(result);
     const writer = result.producer as GraphNode;
-    for (const reader of new Set([...readers, ...this.#lastReaders(writer)]))
-      if (!this.#needs(writer, reader)) this.#gate(writer, reader);
+    for (const reader of new Set(readers)) if (!this.#needs(writer, reader)) this.#gate(writer, reader);
     return result;
-  }
-
-  /**
-   * Who else reads what the writer is made of, and nothing else: the norm of a gradient that an update uses up. Nothing overwrites
-   * that, but reading it at the end of the program would keep it, and with it all gradients, until then.
-   */
-  #lastReaders(writer: GraphNode): GraphNode[] {
-    const size = sizeOf((writer.outputs[0] as Value).shape);
-    const isReader = (node: GraphNode): boolean =>
-      !this.#awaited.has(node) &&
-      (this.#position.get(node) as number) < (this.#position.get(writer) as number) &&
-      new Set(node.inputs.filter(({ producer }) => producer !== null)).size === 1;
-    const found = this.#above(writer, 0)
-      .flatMap(({ inputs }) => inputs)
-      .filter((input) => input.producer !== null && sizeOf(input.shape) === size)
-      .flatMap((input) => this.#readersOf(input))
-      .filter(isReader);
-    for (const node of found) this.#awaited.add(node);
-    return found;
   }
 
   /** The writer and the nodes that it is made of, near it first, as far as they come after a position. */
