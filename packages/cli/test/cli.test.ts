@@ -118,6 +118,30 @@ describe("train, eval, predict, merge", () => {
       });
   });
 
+  it("holds weights as --dtype says", async () => {
+    const [model, data] = [
+      ["--model", at("model")],
+      ["--data", at("dev.jsonl")],
+    ];
+    const logits = async (adapter: string, ...dtype: readonly string[]): Promise<number[]> => {
+      const { code, stdout } = await run("predict", ...model, ...data, "--adapter", adapter, "--json", ...dtype);
+      expect(code).toBe(0);
+      return stdout
+        .trim()
+        .split("\n")
+        .flatMap((line) => (JSON.parse(line) as { logits: number[] }).logits);
+    };
+    const out = at("half");
+    const flags = [...common, "--epochs", "1", "--dtype", "bfloat16", "--out", out];
+    expect((await run("train", ...model, ...data, ...flags)).code).toBe(0);
+    const [wide, half] = [await logits(out), await logits(out, "--dtype", "bfloat16")];
+    expect(half).not.toEqual(wide);
+    half.forEach((logit, i) => expect(Math.abs(logit - wide[i]!)).toBeLessThan(0.05));
+    expect(await logits(out, "--dtype", "auto")).toEqual(wide);
+    const refused = await run("train", ...model, ...data, "--out", at("none"), "--dtype", "int8");
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/dtype/u)]);
+  });
+
   it("reads the configuration file, and the command line wins over it", async () => {
     const config = at("run.yaml");
     writeFileSync(

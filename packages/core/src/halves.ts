@@ -12,8 +12,11 @@ export function widen(tensor: StoredTensor): HostTensor {
 /** The values in two bytes each, rounded to nearest even; a tensor that has the type as it is (not copied). */
 export function narrow(tensor: StoredTensor, dtype: HalfType): HalfTensor {
   if (isHalf(tensor) && tensor.dtype === dtype) return tensor;
-  const values = widen(tensor).data;
-  return { dtype, shape: tensor.shape, data: Uint16Array.from(values, dtype === "float16" ? toFloat16 : toBfloat16) };
+  const { shape, data: values } = widen(tensor);
+  const round = dtype === "float16" ? toFloat16 : toBfloat16;
+  const data = new Uint16Array(values.length);
+  for (let i = 0; i < data.length; i++) data[i] = round(values[i] as number);
+  return { dtype, shape, data };
 }
 
 export function isHalf(tensor: StoredTensor): tensor is HalfTensor {

@@ -11,6 +11,7 @@ export { fromConfig } from "./fromConfig.ts";
 export type { FromConfigOptions } from "./fromConfig.ts";
 export { fromPretrained } from "./io/fromPretrained.ts";
 export type { FromPretrainedOptions, PretrainedModel } from "./io/fromPretrained.ts";
+export { WEIGHT_TYPES } from "./io/loadWeights.ts";
 export type { LoadReport, WeightType } from "./io/loadWeights.ts";
 export { savePretrained } from "./io/savePretrained.ts";
 export type { SavedDType, SavePretrainedOptions } from "./io/savePretrained.ts";

@@ -34,7 +34,8 @@ export function mergeCommand(): Command {
 
 async function merge(flags: MergeFlags): Promise<void> {
   checkOut(flags.out, flags.overwrite === true);
-  const { text, model } = await openAdapted(flags);
+  // The flag is the file's: the sum of weight and change is rounded, not the weight before it.
+  const { text, model } = await openAdapted({ ...flags, dtype: "float32" });
   const merged = model.mergeAndUnload({ safe: true });
   await writeOut(flags.out, async (folder) => {
     await savePretrained(merged, folder, { dtype: flags.dtype });

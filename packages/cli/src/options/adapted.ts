@@ -1,3 +1,6 @@
+import { WEIGHT_TYPES } from "@peftjs/models";
+import type { WeightType } from "@peftjs/models";
+import { Option } from "commander";
 import type { Command } from "commander";
 import { listOfNames, positiveInteger, withEngineOptions } from "./common.ts";
 import type { EngineFlags } from "./common.ts";
@@ -10,6 +13,7 @@ export interface AdaptedFlags extends EngineFlags {
   readonly labels?: readonly string[];
   readonly batchSize: number;
   readonly maxLength?: number;
+  readonly dtype?: WeightType;
   readonly json?: boolean;
 }
 
@@ -22,6 +26,11 @@ export function withAdaptedOptions(command: Command, help: { readonly data: stri
     .option("--labels <names>", "labels in the order of the logits, where no file says them", listOfNames)
     .option("--batch-size <number>", "rows of a batch", positiveInteger, 32)
     .option("--max-length <number>", "longer texts are cut to this many tokens", positiveInteger)
+    .addOption(
+      new Option("--dtype <type>", "how weights are held in memory; auto: as in the file (default: float32)").choices(
+        WEIGHT_TYPES,
+      ),
+    )
     .option("--json", help.json);
   return withEngineOptions(command);
 }

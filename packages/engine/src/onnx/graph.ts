@@ -40,7 +40,7 @@ export interface GraphInput {
   readonly group: string;
   readonly name: string;
   readonly value: Value;
-  /** An argument that is stored in two bytes a value: its `value` is of the type that it is widened to. */
+  /** An argument that is stored in two bytes a value. Until it is widened (`widenAtUse`), it counts as what it is widened to. */
   readonly storage?: HalfType;
 }
 

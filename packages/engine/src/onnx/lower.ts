@@ -8,6 +8,7 @@ import { KernelCall } from "./kernels/definition.ts";
 import { BINARY_NAMES } from "./kernels/elementwise.ts";
 import { KERNELS } from "./kernels/registry.ts";
 import { describeNode } from "./trace/places.ts";
+import { widenAtUse } from "./widenAtUse.ts";
 
 export interface LoweredInput {
   readonly group: string;
@@ -27,7 +28,8 @@ export interface LoweredGraph {
 }
 
 /** Writes every node of the graph as ONNX. Inputs that nothing reads are left out. */
-export function lower(graph: Graph): LoweredGraph {
+export function lower(ordered: Graph): LoweredGraph {
+  const graph = widenAtUse(ordered);
   const emit = new ProgramEmitter();
   const names = new Map<Value, string>();
   const used = new Set<Value>([

@@ -11,7 +11,6 @@ import { partsAsSlices } from "./parts.ts";
 import { biasIntoProduct, scaleBehindMoves, scaleIntoProduct, transposeIntoProduct } from "./products.ts";
 import type { Pass } from "./rewrite.ts";
 import { applyPass, withoutDeadNodes } from "./rewrite.ts";
-import { widenAtUse } from "./widenAtUse.ts";
 import { skipZeroRows } from "./zeroRows.ts";
 
 /** Passes in their order; each is tested by itself. One round is enough: what later passes make is no food for earlier ones. */
@@ -45,8 +44,6 @@ export function passes(): readonly Pass[] {
     joinSums,
     biasIntoProduct,
     mergeEqualCalls(),
-    // Last: the calls that read a weight are those that run.
-    widenAtUse,
   ];
 }
 

@@ -1,4 +1,4 @@
-import type { HostTensor, StoredTensor } from "@peftjs/core";
+import type { HostTensor } from "@peftjs/core";
 import { float32 } from "@peftjs/core";
 import { ensureTfjs } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
@@ -17,9 +17,8 @@ ensureTfjs();
 export type Named = Record<string, tf.Tensor>;
 export type Op = (inputs: Named) => tf.Tensor | Named;
 export type Inputs = Readonly<Record<string, HostTensor>>;
-export type StoredInputs = Readonly<Record<string, StoredTensor>>;
 
-export function traced(op: Op, inputs: StoredInputs): Graph {
+export function traced(op: Op, inputs: Inputs): Graph {
   return withoutDeadNodes(
     trace(
       ({ in: named = {} }) => {

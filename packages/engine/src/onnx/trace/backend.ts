@@ -136,9 +136,7 @@ export class TraceBackend extends tf.KernelBackend {
 
   private nameOf(dataId: object): string {
     if (!(dataId instanceof Value)) return "a tensor";
-    // An argument that is stored in two bytes a value is known to the function as what it is widened to.
-    const given = dataId.producer?.kernel === "PeftWiden" ? (dataId.producer.inputs[0] as Value) : dataId;
-    const argument = this.recording?.inputs.get(given);
+    const argument = this.recording?.inputs.get(dataId);
     const origin =
       argument !== undefined
         ? ` (the argument ${argument.group}/${argument.name})`

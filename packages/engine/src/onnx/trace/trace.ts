@@ -1,4 +1,4 @@
-import type { HalfType, StoredTensor } from "@peftjs/core";
+import type { StoredTensor } from "@peftjs/core";
 import { isHalf, PeftError } from "@peftjs/core";
 import { activateCpu } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
@@ -71,8 +71,7 @@ function record(fn: TensorFunction, args: Groups<StoredTensor>, { backend, recor
     const stored = leaf.value;
     const value = recording.live.add(new Value(isHalf(stored) ? { shape: stored.shape, dtype: "float32" } : stored));
     recording.inputs.set(value, leaf);
-    const tensor = tensorOf(value, backend);
-    return { ...leaf, value: isHalf(stored) ? widened(tensor, stored.dtype) : tensor };
+    return { ...leaf, value: tensorOf(value, backend) };
   });
   const returned: unknown = fn(regroup(tensors));
   refusePromise(returned);
@@ -81,19 +80,10 @@ function record(fn: TensorFunction, args: Groups<StoredTensor>, { backend, recor
   for (const variable of variables) {
     if (recording.live.has(variable.dataId)) throw capturedTensor(variable, "A tensor that is assigned to");
   }
-  const inputs = [...recording.inputs].map(
-    ([
-      value,
-      {
-        group,
-        name,
-        value: { dtype },
-      },
-    ]): GraphInput => ({
-      ...{ group, name, value },
-      ...(dtype === "float16" || dtype === "bfloat16" ? { storage: dtype } : {}),
-    }),
-  );
+  const inputs = [...recording.inputs].map(([value, leaf]): GraphInput => {
+    const place = { group: leaf.group, name: leaf.name, value };
+    return isHalf(leaf.value) ? { ...place, storage: leaf.value.dtype } : place;
+  });
   return { inputs, nodes: recording.nodes, outputs };
 }
 
@@ -106,10 +96,6 @@ function resultValue({ group, name, value }: Leaf<tf.Tensor>, { live }: Recordin
 
 function tensorOf(value: Value, backend: TraceBackend): tf.Tensor {
   return tf.engine().makeTensorFromDataId(value, [...value.shape], value.dtype, backend);
-}
-
-function widened(x: tf.Tensor, from: HalfType): tf.Tensor {
-  return tf.engine().runKernel("PeftWiden", { x }, { from }) as tf.Tensor;
 }
 
 function traceBackend(): TraceBackend {
