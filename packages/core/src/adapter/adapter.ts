@@ -1,5 +1,5 @@
 import { PeftError } from "../errors.ts";
-import type { InitResult, Method } from "../method/method.ts";
+import type { InitContext, InitResult, Method } from "../method/method.ts";
 import { parseConfig } from "../method/parseConfig.ts";
 import type { BaseModel } from "../model/model.ts";
 import { weightShape, type LayerSite } from "../model/site.ts";
@@ -101,10 +101,19 @@ interface InitLayerOptions {
 function initLayer({ base, adapter, site, generator, calibration }: InitLayerOptions): AdaptedLayer {
   const { method } = adapter;
   const config = method.siteConfig?.({ site, config: adapter.config }) ?? adapter.config;
-  const weight = widen(parameterOf(base, site.weight));
-  const bias = site.bias === null ? null : widen(parameterOf(base, site.bias));
-  checkWeight(site, weight);
-  const result: InitResult = method.init?.({ site, config, generator, weight, bias, calibration }) ?? { params: {} };
+  const { weight, bias } = site;
+  checkWeight(site, parameterOf(base, weight));
+  const context: InitContext<object> = {
+    ...{ site, config, generator, calibration },
+    // Widened when they are asked for: few methods look at the values.
+    get weight() {
+      return widen(parameterOf(base, weight));
+    },
+    get bias() {
+      return bias === null ? null : widen(parameterOf(base, bias));
+    },
+  };
+  const result: InitResult = method.init?.(context) ?? { params: {} };
   for (const [short, tensor] of Object.entries(result.params)) adapter.params.set(`${site.path}.${short}`, tensor);
   for (const [short, tensor] of Object.entries(result.buffers ?? {}))
     adapter.buffers.set(`${site.path}.${short}`, tensor);
@@ -152,7 +161,7 @@ export function parameterOf(base: BaseModel, name: string): StoredTensor {
   return tensor;
 }
 
-function checkWeight(site: LayerSite, weight: HostTensor): void {
+function checkWeight(site: LayerSite, weight: StoredTensor): void {
   const expected = weightShape(site);
   if (weight.shape.length !== 2 || weight.shape[0] !== expected[0] || weight.shape[1] !== expected[1]) {
     throw new PeftError(
