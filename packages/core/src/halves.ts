@@ -1,4 +1,4 @@
-import { fromFloat16, toBfloat16, toFloat16 } from "./safetensors/dtypes.ts";
+import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from "./safetensors/dtypes.ts";
 import { sizeOf, type HalfTensor, type HalfType, type HostTensor, type StoredTensor } from "./tensors.ts";
 
 /** The values as float32, exactly; a tensor of another type than float16 and bfloat16 as it is (not copied). */
@@ -24,11 +24,6 @@ export function isHalf(tensor: StoredTensor): tensor is HalfTensor {
 }
 
 export function widenInto(target: Float32Array, halves: Uint16Array, dtype: HalfType): void {
-  if (dtype === "float16") {
-    for (let i = 0; i < halves.length; i++) target[i] = fromFloat16(halves[i] as number);
-    return;
-  }
-  // A bfloat16 is the upper half of a float32.
-  const bits = new Uint32Array(target.buffer, target.byteOffset, target.length);
-  for (let i = 0; i < halves.length; i++) bits[i] = (halves[i] as number) << 16;
+  const value = dtype === "float16" ? fromFloat16 : fromBfloat16;
+  for (let i = 0; i < halves.length; i++) target[i] = value(halves[i] as number);
 }
