@@ -16,6 +16,8 @@ export interface CompileOptions {
   readonly constant?: readonly string[];
   /** Programs kept, one per signature (names, shapes, types of the arguments); the least recently used goes first. */
   readonly maxPrograms?: number;
+  /** Programs give the memory of intermediate results back to the system at once: less of it is held, and runs take some per cent longer. */
+  readonly returnMemory?: boolean;
 }
 
 /** A tensor function with its programs, one per signature. */

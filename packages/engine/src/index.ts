@@ -6,5 +6,6 @@ export type { CompiledFunction, CompileOptions, Counters, Engine, Groups, Tensor
 export type { AttributeValue, OnnxConstant, OnnxEmitter, OnnxNodeOptions, OnnxType } from "./onnx/emitter.ts";
 export type { ValueType } from "./onnx/graph.ts";
 export type { KernelCall, KernelDefinition, LoweringCall } from "./onnx/kernels/definition.ts";
+export { releaseTensors } from "./onnx/memory/freeNow.ts";
 export { registerLowering } from "./onnx/registerLowering.ts";
 export type { RegisterLoweringOptions } from "./onnx/registerLowering.ts";

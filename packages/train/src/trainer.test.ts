@@ -204,6 +204,34 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
     expect(first.moved[3]).toBeLessThan(0.26);
   });
 
+  it("updates part by part as all at once", async () => {
+    const run = async (wholeSize: number, joinedSize: number): Promise<unknown> => {
+      const model = tinyModel();
+      const stepper = new Stepper({
+        model,
+        engine,
+        optimizer: adamW(),
+        maxGradNorm: 0.5,
+        seed: 0,
+        wholeSize,
+        joinedSize,
+      });
+      const losses: number[] = [];
+      for (let step = 1; step <= 4; step++)
+        losses.push(
+          (await stepper.step({ batches: [tinyBatch(step)], firstBatch: step, step, learningRate: 0.05 })).loss,
+        );
+      await stepper.dispose();
+      return [losses, Object.entries(model.trainable()).map(([name, { data }]) => [name, Array.from(data)])];
+    };
+    for (const joinedSize of [0, 8, 1000]) {
+      const [whole, parts] = [await run(1000, joinedSize), await run(0, joinedSize)];
+      const numbers = (value: unknown): number[] => (JSON.stringify(value).match(/-?\d[\d.e-]*/gu) ?? []).map(Number);
+      expect(numbers(parts)).toHaveLength(numbers(whole).length);
+      numbers(whole).forEach((value, i) => expect(Math.abs(value - (numbers(parts)[i] as number))).toBeLessThan(1e-6));
+    }
+  });
+
   it("keeps the number of tensors and buffers constant over 200 steps", async () => {
     const model = tinyModel();
     const stepper = new Stepper({ model, engine, optimizer: adamW(), maxGradNorm: 1, seed: 0 });

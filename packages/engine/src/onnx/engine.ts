@@ -4,7 +4,7 @@ import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, Tensor
 import { signatureOf } from "../groups.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
 import { overwritesOf, placeOf } from "./memory/overwrites.ts";
-import type { SessionSettings } from "./program.ts";
+import type { ProgramSettings, SessionSettings } from "./program.ts";
 import { Program } from "./program.ts";
 import { runFailed } from "./programErrors.ts";
 import { checkArguments } from "./trace/arguments.ts";
@@ -26,19 +26,24 @@ export class OnnxEngine implements Engine {
   }
 
   compile(fn: TensorFunction, options: CompileOptions = {}): CompiledFunction {
-    return new OnnxFunction(fn, this.settings, options.maxPrograms ?? DEFAULT_MAX_PROGRAMS);
+    const { maxPrograms = DEFAULT_MAX_PROGRAMS, returnMemory = false } = options;
+    return new OnnxFunction(fn, { ...this.settings, returnMemory }, maxPrograms);
   }
 }
 
 class OnnxFunction implements CompiledFunction {
   private readonly fn: TensorFunction;
-  private readonly settings: SessionSettings;
+  private readonly settings: SessionSettings & Pick<ProgramSettings, "returnMemory">;
   private readonly maxPrograms: number;
   /** In order of last use, the oldest first. */
   private readonly programs = new Map<string, Program>();
   private count = { programsBuilt: 0, programsEvicted: 0, runs: 0, traceMilliseconds: 0, openMilliseconds: 0 };
 
-  constructor(fn: TensorFunction, settings: SessionSettings, maxPrograms: number) {
+  constructor(
+    fn: TensorFunction,
+    settings: SessionSettings & Pick<ProgramSettings, "returnMemory">,
+    maxPrograms: number,
+  ) {
     this.fn = fn;
     this.settings = settings;
     this.maxPrograms = maxPrograms;
@@ -50,10 +55,11 @@ class OnnxFunction implements CompiledFunction {
 
   async run(args: Groups<StoredTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
     checkArguments(args);
-    const program = await this.programFor(args, overwritesOf(args, into));
+    const overwrites = overwritesOf(args, into);
+    const program = await this.programFor(args, overwrites);
     this.count.runs++;
     return program.run(args, into).catch((error: unknown) => {
-      throw runFailed(error, this.fn, args);
+      throw runFailed(error, { fn: this.fn, args, overwrites });
     });
   }
 

@@ -5,6 +5,7 @@ import type { Groups, TensorFunction } from "../engine.ts";
 import type { Leaf } from "../groups.ts";
 import { regroup } from "../groups.ts";
 import { carrierOf } from "./halves.ts";
+import type { ValueType } from "./graph.ts";
 import type { LoweredInput } from "./lower.ts";
 import { freeNow } from "./memory/freeNow.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
@@ -18,16 +19,31 @@ export interface SessionSettings {
   readonly profilePrefix?: string;
 }
 
+export interface ProgramSettings extends SessionSettings {
+  /** Results that every run writes over arguments. */
+  readonly overwrites: readonly Overwrite[];
+  /** Whether intermediate results go back to the system at once instead of into the runtime's own store. */
+  readonly returnMemory: boolean;
+}
+
+/** Where an argument or a result of the function is in the program. */
+interface Place {
+  readonly group: string;
+  readonly name: string;
+  readonly onnxName: string;
+  readonly type: ValueType;
+}
+
 interface Places {
-  readonly inputs: readonly LoweredInput[];
-  readonly outputs: readonly LoweredInput[];
+  readonly inputs: readonly Place[];
+  readonly outputs: readonly Place[];
 }
 
 /** One compiled signature: an open ONNX Runtime session and the places of its arguments. */
 export class Program {
   private readonly session: InferenceSession;
-  private readonly inputs: readonly LoweredInput[];
-  private readonly outputs: readonly LoweredInput[];
+  private readonly inputs: readonly Place[];
+  private readonly outputs: readonly Place[];
   readonly traceMilliseconds: number;
   readonly openMilliseconds: number;
 
@@ -43,14 +59,14 @@ export class Program {
     this.openMilliseconds = times.openMilliseconds;
   }
 
-  /** `overwrites`: results that every run writes over arguments. */
   static async build(
     fn: TensorFunction,
     args: Groups<StoredTensor>,
-    { overwrites, ...settings }: SessionSettings & { readonly overwrites: readonly Overwrite[] },
+    { overwrites, returnMemory, ...settings }: ProgramSettings,
   ): Promise<Program> {
     const started = performance.now();
-    const lowered = lowerFunction(fn, args, overwrites);
+    const source = { fn, args, overwrites };
+    const lowered = lowerFunction(source);
     const bytes = writeModel(lowered);
     const traced = performance.now();
     const session = await InferenceSession.create(bytes, {
@@ -61,6 +77,7 @@ export class Program {
       graphOptimizationLevel: "all",
       // Planning memory ahead keeps every intermediate's place reserved: twice the peak at no gain in time.
       enableMemPattern: false,
+      enableCpuMemArena: !returnMemory,
       logSeverityLevel: 3,
       ...(settings.profilePrefix === undefined
         ? {}
@@ -72,10 +89,10 @@ export class Program {
         optimization: { disable_specified_optimizers: "GatherSliceToSplitFusion" },
       },
     }).catch((error: unknown) => {
-      throw programInvalid(error, fn, args);
+      throw programInvalid(error, source);
     });
     const times = { traceMilliseconds: traced - started, openMilliseconds: performance.now() - traced };
-    return new Program(session, lowered, times);
+    return new Program(session, { inputs: lowered.inputs.map(placeOf), outputs: lowered.outputs.map(placeOf) }, times);
   }
 
   async run(args: Groups<StoredTensor>, into: Groups<HostTensor>): Promise<Groups<HostTensor>> {
@@ -97,14 +114,19 @@ export class Program {
   }
 }
 
+/** Without the value, which would keep the whole graph. */
+function placeOf({ group, name, onnxName, value: { shape, dtype } }: LoweredInput): Place {
+  return { group, name, onnxName, type: { shape, dtype } };
+}
+
 function leafOf(
-  { group, name, onnxName, value }: LoweredInput,
+  { group, name, onnxName, type }: Place,
   results: InferenceSession.OnnxValueMapType,
   into: Groups<HostTensor>,
 ): Leaf<HostTensor> {
   const target = into[group]?.[name];
   const data = (results[onnxName] as Tensor).data as HostTensor["data"];
-  if (target === undefined) return { group, name, value: { dtype: value.dtype, shape: value.shape, data } };
+  if (target === undefined) return { group, name, value: { ...type, data } };
   // ONNX Runtime's binding hands out a copy of what it has written to the target.
   freeNow(data.buffer as ArrayBuffer);
   return { group, name, value: target };

@@ -28,7 +28,9 @@ export interface Layout {
   readonly joined: readonly Joined[];
   /** Names of parameters that stand alone. */
   readonly single: readonly string[];
-  /** Group of every tensor of the step, by key. */
+  /** What a piece of a tensor that stands alone is called: the same for all of a group. */
+  readonly pieceNames: Named<string>;
+  /** Group of every tensor of the step, and of every piece, by key. */
   readonly groups: Named<ParamGroup>;
 }
 
@@ -42,22 +44,30 @@ export function createLayout(params: Named<HostTensor>, { groupOf, limit }: Layo
   const joined = new Map<string, { group: ParamGroup; members: Member[]; size: number }>();
   const groups: Record<string, ParamGroup> = {};
   const single: string[] = [];
+  const pieceNames: Record<string, string> = {};
   for (const [name, { shape }] of Object.entries(params)) {
     const group = groupOf({ name, shape });
     const size = sizeOf(shape);
+    const label = `(lr ${group.lrScale}, decay ${group.weightDecay})`;
     if (size > limit) {
       single.push(name);
-      groups[name] = group;
+      pieceNames[name] = `piece${label}`;
+      groups[name] = groups[`piece${label}`] = group;
       continue;
     }
-    const key = `joined(lr ${group.lrScale}, decay ${group.weightDecay})`;
+    const key = `joined${label}`;
     const entry = joined.get(key) ?? { group, members: [], size: 0 };
     joined.set(key, entry);
     entry.members.push({ name, shape, size, offset: entry.size });
     entry.size += size;
   }
   for (const [key, { group }] of joined) groups[key] = group;
-  return { joined: [...joined].map(([key, { members, size }]) => ({ key, members, size })), single, groups };
+  return {
+    joined: [...joined].map(([key, { members, size }]) => ({ key, members, size })),
+    single,
+    pieceNames,
+    groups,
+  };
 }
 
 /** Host: vectors with memory of their own, and single tensors as they are, from values by name. */

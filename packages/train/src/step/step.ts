@@ -35,6 +35,10 @@ export interface StepFunctions {
   readonly accumulate: TensorFunction;
   /** The second half: the update from accumulated gradients. Runs after `accumulate`. */
   readonly apply: TensorFunction;
+  /** The first half of a step in parts: `{ frozen, trainable, batch, scalars }` → `{ accumulated, metrics: { loss, gradNorm } }`. */
+  readonly gradients: TensorFunction;
+  /** The update of some tensors, as `apply` without metrics; `scalars.clip` multiplies the gradients. Runs after `gradients` or `accumulate`. */
+  readonly part: TensorFunction;
 }
 
 /** What a loss depends on follows from the model alone; `apply` learns it when `accumulate` is traced. */
@@ -61,6 +65,11 @@ export function stepFunctions(options: StepOptions): StepFunctions {
       const grads = group(args, "accumulated");
       return { ...update(options, args, { grads, untouched }), metrics: { gradNorm: globalNorm(grads) } };
     },
+    gradients: (args) => {
+      const { loss, grads } = lossAndGradients(options, args, untouched);
+      return { accumulated: grads, metrics: { loss, gradNorm: globalNorm(grads) } };
+    },
+    part: (args) => update({ ...options, maxGradNorm: null }, args, { grads: group(args, "accumulated"), untouched }),
   };
 }
 
@@ -106,12 +115,21 @@ function update(
     groups: layout.groups,
     state: group(args, "optimizer"),
     scalars: group(args, "scalars"),
-    gradientScale: maxGradNorm === null ? null : clipScale(globalNorm(grads), maxGradNorm),
+    gradientScale: gradientScale(grads, { maxGradNorm, clip: group(args, "scalars")["clip"] }),
   });
   return {
     trainable: untouched.size === 0 ? params : restoreUntouched(layout, { before, after: params, untouched }),
     optimizer: state,
   };
+}
+
+/** `clip` where the norm of all gradients is known already. */
+function gradientScale(
+  grads: Named<tf.Tensor>,
+  { maxGradNorm, clip }: { readonly maxGradNorm: number | null; readonly clip: tf.Tensor | undefined },
+): tf.Scalar | null {
+  if (clip !== undefined) return clip as tf.Scalar;
+  return maxGradNorm === null ? null : clipScale(globalNorm(grads), maxGradNorm);
 }
 
 /** Weight decay must not reach parameters without a gradient that lie in a vector beside others. */
@@ -126,7 +144,7 @@ function restoreUntouched(
   const affected = layout.joined.filter(
     ({ key, members }) => after[key] !== undefined && members.some(({ name }) => untouched.has(name)),
   );
-  const part: Layout = { joined: affected, single: [], groups: {} };
+  const part: Layout = { joined: affected, single: [], pieceNames: {}, groups: {} };
   const kept = Object.fromEntries(Object.entries(split(part, after)).filter(([name]) => !untouched.has(name)));
   return { ...after, ...join(part, kept, before) };
 }

@@ -1,14 +1,21 @@
-import { float32, int32, PeftError, zeros } from "@peftjs/core";
+import { float32, int32, PeftError, sizeOf, zeros } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
 import type { CompiledFunction, Counters, Engine } from "@peftjs/engine";
+import { releaseTensors } from "@peftjs/engine";
 import type { TrainableModel } from "../model.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { initialState } from "../optim/tensors.ts";
 import { batchWeight } from "../weights.ts";
 import { createLayout, JOINED_SIZE, joinHost, viewHost } from "./layout.ts";
 import type { Layout } from "./layout.ts";
+import { partsOf } from "./parts.ts";
 import { stepFunctions } from "./step.ts";
 import type { Recompute } from "./step.ts";
+
+/** 64 MB of parameters. */
+const WHOLE_SIZE = 1 << 24;
+/** A program per group and size of part. */
+const MAX_PART_PROGRAMS = 64;
 
 export interface StepperOptions {
   readonly model: TrainableModel;
@@ -20,6 +27,8 @@ export interface StepperOptions {
   readonly recompute?: Recompute;
   /** Largest number of elements of a parameter that is joined with others; element-wise optimizers only. */
   readonly joinedSize?: number;
+  /** Largest number of trainable elements that one program computes and updates; more are updated part by part. */
+  readonly wholeSize?: number;
 }
 
 export interface StepInput {
@@ -52,6 +61,10 @@ export class Stepper {
   readonly #full: CompiledFunction;
   readonly #accumulate: CompiledFunction;
   readonly #apply: CompiledFunction;
+  readonly #gradients: CompiledFunction;
+  readonly #part: CompiledFunction;
+  /** Whether gradients and update are programs of their own, the latter part by part. */
+  readonly #inParts: boolean;
   readonly #trainable: Named<HostTensor>;
   readonly #optimizer: Named<HostTensor>;
   /** Parameters by name, over the memory of `#trainable`. */
@@ -78,6 +91,10 @@ export class Stepper {
     this.#full = engine.compile(functions.full, { constant: ["frozen"] });
     this.#accumulate = engine.compile(functions.accumulate, { constant: ["frozen"] });
     this.#apply = engine.compile(functions.apply);
+    this.#gradients = engine.compile(functions.gradients, { constant: ["frozen"], returnMemory: true });
+    this.#part = engine.compile(functions.part, { maxPrograms: MAX_PART_PROGRAMS });
+    const elements = Object.values(trainable).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    this.#inParts = elements > (options.wholeSize ?? WHOLE_SIZE);
   }
 
   /** State by `<slot>.<parameter>`, as views of live memory. */
@@ -112,13 +129,18 @@ export class Stepper {
       optimizer: this.#optimizer,
       scalars: optimizer.scalars(input.step, input.learningRate),
     };
-    const metrics = input.batches.length === 1 ? await this.#single(input, args) : await this.#several(input, args);
+    const metrics = await (input.batches.length > 1
+      ? this.#several(input, args)
+      : this.#inParts
+        ? this.#singleInParts(input, args)
+        : this.#single(input, args));
     await model.afterStep?.(input.step);
     return metrics;
   }
 
   async dispose(): Promise<void> {
-    await Promise.all([this.#full.dispose(), this.#accumulate.dispose(), this.#apply.dispose()]);
+    const functions = [this.#full, this.#accumulate, this.#apply, this.#gradients, this.#part];
+    await Promise.all(functions.map((fn) => fn.dispose()));
   }
 
   async #single(input: StepInput, args: StepArguments): Promise<StepMetrics> {
@@ -134,6 +156,37 @@ export class Stepper {
       { trainable, optimizer, metrics: this.#metrics },
     );
     return { loss: first(this.#metrics.loss), gradNorm: first(this.#metrics.gradNorm) };
+  }
+
+  /** Gradients and update one after the other: what is written in one run is copied by the runtime, and that is as much as a part. */
+  async #singleInParts(input: StepInput, args: StepArguments): Promise<StepMetrics> {
+    const [batch = {}] = input.batches;
+    const { accumulated = {} } = await this.#gradients.run(
+      {
+        frozen: this.#options.model.frozen(),
+        trainable: args.trainable,
+        batch,
+        scalars: { key: this.#key(input.firstBatch) },
+      },
+      { metrics: this.#metrics },
+    );
+    const gradNorm = first(this.#metrics.gradNorm);
+    await this.#update(args, { accumulated, gradNorm });
+    releaseTensors(accumulated);
+    return { loss: first(this.#metrics.loss), gradNorm };
+  }
+
+  async #update(
+    { trainable, optimizer, scalars }: StepArguments,
+    { accumulated, gradNorm }: { readonly accumulated: Named<HostTensor>; readonly gradNorm: number },
+  ): Promise<void> {
+    const { maxGradNorm } = this.#options;
+    const clip = maxGradNorm === null ? {} : { clip: float32([Math.min(1, maxGradNorm / (gradNorm + 1e-6))], []) };
+    const { slots, elementwise } = this.#options.optimizer;
+    for (const part of partsOf({ layout: this.#layout, slots, elementwise, trainable, optimizer, accumulated })) {
+      const into = { trainable: part.trainable, optimizer: part.optimizer };
+      await this.#part.run({ ...part, scalars: { ...scalars, ...clip } }, into);
+    }
   }
 
   async #several(input: StepInput, args: StepArguments): Promise<StepMetrics> {

@@ -1,5 +1,6 @@
 import { sizeOf } from "@peftjs/core";
 import type { Graph, GraphNode, Value } from "../graph.ts";
+import { inputOf } from "../graph.ts";
 import { ELEMENTWISE_NAMES } from "../kernels/elementwise.ts";
 import { makeNode, single } from "../simplify/rewrite.ts";
 import { bytesOf, Lifetimes, rootOf } from "./lifetimes.ts";
@@ -12,25 +13,34 @@ const CHEAP: ReadonlySet<string> = new Set([
   "PeftGelu",
   "PeftGeluTanh",
 ]);
+const MOVES: ReadonlySet<string> = new Set(["Reshape", "ExpandDims", "Transpose", "Slice"]);
+const PRODUCTS: ReadonlySet<string> = new Set(["BatchMatMul", "Linear"]);
+/** Part of the program's products that may be computed twice: a layer's keys, say. */
+const PRODUCT_BUDGET = 0.04;
 /** Below this a value is not worth the operations. */
 const WORTH_BYTES = 1 << 18;
-const MAX_CHAIN = 4;
+const MAX_CHAIN = 5;
 
 /**
  * Values that are cheap to compute and not needed for long around the moment at which most memory is in use (the end of the forward
  * pass) are computed again for those who read them late: the output of a normalisation, whose input is kept anyway, an activation, a
- * dropout mask as float32. The second computation is the first one's, so the numbers are the same.
+ * dropout mask as float32, and, as far as a small part of the program's time goes, a projection. The second computation is the first one's, so the
+ * numbers are the same.
  */
 export function computeAgain(graph: Graph): Graph {
   const lifetimes = new Lifetimes(graph);
   const before = new Map<GraphNode, GraphNode[]>();
   const moved = new Set<Value>();
+  let budget = PRODUCT_BUDGET * graph.nodes.reduce((sum, node) => sum + productCost(node), 0);
   for (const [value, readers] of lateReaders(graph, lifetimes)) {
     const [first] = readers as [GraphNode, ...GraphNode[]];
     const moment = lifetimes.position.get(first) as number;
     const token = tokenOf(first, value, lifetimes);
     const chain = token === null ? null : chainOf(value, { lifetimes, moment, moved });
     if (token === null || chain === null) continue;
+    const cost = chain.reduce((sum, node) => sum + productCost(node), 0);
+    if (cost > budget) continue;
+    budget -= cost;
     const { nodes, result } = repeated(chain, token);
     const views = readers.flatMap((reader) => redirect(reader, { from: value, to: result }));
     before.set(first, [...(before.get(first) ?? []), ...nodes, ...views]);
@@ -40,6 +50,17 @@ export function computeAgain(graph: Graph): Graph {
   return { ...graph, nodes: graph.nodes.flatMap((node) => [...(before.get(node) ?? []), node]) };
 }
 
+function isRepeatable({ kernel }: GraphNode): boolean {
+  return CHEAP.has(kernel) || MOVES.has(kernel) || PRODUCTS.has(kernel);
+}
+
+/** Multiplications of a matrix product; 0 for other nodes. */
+function productCost(node: GraphNode): number {
+  if (!PRODUCTS.has(node.kernel)) return 0;
+  const inner = inputOf(node, "a").shape.at(node.attributes["transposeA"] === true ? -2 : -1) ?? 0;
+  return sizeOf(single(node).shape) * inner;
+}
+
 /** The nodes that read a cheap value after the peak although it was made before. In the order of the values. Results of the program stay. */
 function lateReaders({ nodes, outputs }: Graph, { position, peak }: Lifetimes): [Value, GraphNode[]][] {
   const results = new Set(outputs.map(({ value }) => rootOf(value)));
@@ -47,7 +68,7 @@ function lateReaders({ nodes, outputs }: Graph, { position, peak }: Lifetimes): 
   for (const node of nodes.slice(peak + 1)) {
     for (const value of new Set(node.inputs.map(rootOf))) {
       const { producer } = value;
-      if (producer === null || results.has(value) || !CHEAP.has(producer.kernel)) continue;
+      if (producer === null || results.has(value) || !isRepeatable(producer)) continue;
       if (bytesOf(value) < WORTH_BYTES || (position.get(producer) as number) >= peak) continue;
       late.set(value, [...(late.get(value) ?? []), node]);
     }
@@ -81,7 +102,7 @@ function chainOf(
     const { producer } = current;
     if (producer === null || chain.includes(producer)) return true;
     if (!moved.has(rootOf(current)) && lifetimes.lastUse(current) >= moment) return true;
-    if (depth < MAX_CHAIN && CHEAP.has(producer.kernel) && producer.inputs.every((input) => collect(input, depth + 1)))
+    if (depth < MAX_CHAIN && isRepeatable(producer) && producer.inputs.every((input) => collect(input, depth + 1)))
       return chain.push(producer) > 0;
     kept += bytesOf(rootOf(current));
     return true;

@@ -1,3 +1,4 @@
+import type { HostTensor, Named } from "@peftjs/core";
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 
 let closed: MessagePort | undefined;
@@ -13,4 +14,9 @@ export function freeNow(buffer: ArrayBuffer): void {
   }
   // What is handed over to a closed port is freed. (ArrayBuffer.prototype.transfer exists from Node 22 on.)
   closed.postMessage(null, [buffer]);
+}
+
+/** Gives the memory of results back at once instead of when the garbage collector comes by. They are empty afterwards. */
+export function releaseTensors(tensors: Named<HostTensor>): void {
+  for (const buffer of new Set(Object.values(tensors).map(({ data }) => data.buffer))) freeNow(buffer as ArrayBuffer);
 }
