@@ -2,8 +2,8 @@ import { sizeOf } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
 import type { Layout } from "./layout.ts";
 
-/** Elements of a part: 4 MB of a parameter, and as much of every slot of its state. */
-const PART_SIZE = 1 << 20;
+/** Elements of a part: 1 MB of a parameter. What the runtime copies of larger ones is slower to allocate than to compute. */
+const PART_SIZE = 1 << 18;
 
 /** Tensors that are updated together; all share their memory with those of the step. */
 export interface Part {

@@ -109,7 +109,7 @@ export class Stepper {
 
   /** Programs built and run so far for steps of one batch. */
   get counters(): Counters {
-    return this.#full.counters;
+    return this.#inParts ? this.#gradients.counters : this.#full.counters;
   }
 
   /** Puts saved parameters and optimizer state in place of the current ones. */
