@@ -68,7 +68,5 @@ function selectShape(call: KernelCall): number[] {
 
 export const ELEMENTWISE: readonly KernelDefinition[] = [...UNARY, ...BINARY, ...OTHER];
 
-export const ELEMENTWISE_NAMES: ReadonlySet<string> = new Set(ELEMENTWISE.map(({ name }) => name));
-
 /** Kernels whose result has the broadcast shape of `a` and `b`. */
 export const BINARY_NAMES: ReadonlySet<string> = new Set(BINARY.map(({ name }) => name));

@@ -1,18 +1,12 @@
 import { sizeOf } from "@peftjs/core";
 import type { Graph, GraphNode, Value } from "../graph.ts";
 import { inputOf } from "../graph.ts";
-import { ELEMENTWISE_NAMES } from "../kernels/elementwise.ts";
+import { isElementwise } from "../simplify/places.ts";
 import { makeNode, single } from "../simplify/rewrite.ts";
 import { bytesOf, Lifetimes, rootOf } from "./lifetimes.ts";
 
-/** Row-wise operations that cost about as much as reading their operand. */
-const CHEAP: ReadonlySet<string> = new Set([
-  ...ELEMENTWISE_NAMES,
-  "PeftLayerNorm",
-  "PeftNormalize",
-  "PeftGelu",
-  "PeftGeluTanh",
-]);
+/** With the element-wise ones, the operations that cost about as much as reading their operand. */
+const NORMALIZATIONS: ReadonlySet<string> = new Set(["PeftLayerNorm", "PeftNormalize"]);
 const MOVES: ReadonlySet<string> = new Set(["Reshape", "ExpandDims", "Transpose", "Slice"]);
 const PRODUCTS: ReadonlySet<string> = new Set(["BatchMatMul", "Linear"]);
 /** Part of the program's products that may be computed twice: a layer's keys, say. */
@@ -50,8 +44,9 @@ export function computeAgain(graph: Graph): Graph {
   return { ...graph, nodes: graph.nodes.flatMap((node) => [...(before.get(node) ?? []), node]) };
 }
 
-function isRepeatable({ kernel }: GraphNode): boolean {
-  return CHEAP.has(kernel) || MOVES.has(kernel) || PRODUCTS.has(kernel);
+function isRepeatable(node: GraphNode): boolean {
+  const { kernel } = node;
+  return isElementwise(node) || NORMALIZATIONS.has(kernel) || MOVES.has(kernel) || PRODUCTS.has(kernel);
 }
 
 /** Multiplications of a matrix product; 0 for other nodes. */
