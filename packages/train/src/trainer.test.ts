@@ -205,7 +205,7 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
   });
 
   it("updates part by part as all at once", async () => {
-    const run = async (wholeSize: number, joinedSize: number): Promise<unknown> => {
+    const run = async (wholeSize: number, joinedSize: number, micro: number): Promise<unknown> => {
       const model = tinyModel();
       const stepper = new Stepper({
         model,
@@ -219,13 +219,25 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
       const losses: number[] = [];
       for (let step = 1; step <= 4; step++)
         losses.push(
-          (await stepper.step({ batches: [tinyBatch(step)], firstBatch: step, step, learningRate: 0.05 })).loss,
+          (
+            await stepper.step({
+              batches: Array.from({ length: micro }, (_, i) => tinyBatch(step + i)),
+              firstBatch: step,
+              step,
+              learningRate: 0.05,
+            })
+          ).loss,
         );
       await stepper.dispose();
       return [losses, Object.entries(model.trainable()).map(([name, { data }]) => [name, Array.from(data)])];
     };
-    for (const joinedSize of [0, 8, 1000]) {
-      const [whole, parts] = [await run(1000, joinedSize), await run(0, joinedSize)];
+    for (const [joinedSize, micro] of [
+      [0, 1],
+      [8, 1],
+      [1000, 1],
+      [8, 2],
+    ] as const) {
+      const [whole, parts] = [await run(1000, joinedSize, micro), await run(0, joinedSize, micro)];
       const numbers = (value: unknown): number[] => (JSON.stringify(value).match(/-?\d[\d.e-]*/gu) ?? []).map(Number);
       expect(numbers(parts)).toHaveLength(numbers(whole).length);
       numbers(whole).forEach((value, i) => expect(Math.abs(value - (numbers(parts)[i] as number))).toBeLessThan(1e-6));

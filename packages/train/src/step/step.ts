@@ -29,16 +29,14 @@ export interface StepFunctions {
    */
   readonly full: TensorFunction;
   /**
-   * The first half of a step over several micro-batches: `accumulated` + share·∇loss, where `scalars.share` is the
+   * The first half of a step over several micro-batches: `accumulated` + share·∇loss and its norm, where `scalars.share` is the
    * micro-batch's part of the step's total weight, so that the sum is the gradient of the weighted mean over all rows.
    */
   readonly accumulate: TensorFunction;
-  /** The second half: the update from accumulated gradients. Runs after `accumulate`. */
-  readonly apply: TensorFunction;
   /** The first half of a step in parts: `{ frozen, trainable, batch, scalars }` → `{ accumulated, metrics: { loss, gradNorm } }`. */
   readonly gradients: TensorFunction;
-  /** The update of some tensors, as `apply` without metrics; `scalars.clip` multiplies the gradients. Runs after `gradients` or `accumulate`. */
-  readonly part: TensorFunction;
+  /** The second half, for all tensors or some: `scalars.clip` multiplies the gradients. Runs after `gradients` or `accumulate`. */
+  readonly apply: TensorFunction;
 }
 
 /** What a loss depends on follows from the model alone; `apply` learns it when `accumulate` is traced. */
@@ -59,17 +57,13 @@ export function stepFunctions(options: StepOptions): StepFunctions {
       const share = get(group(args, "scalars"), "share");
       const before = group(args, "accumulated");
       const accumulated = mapValues(grads, (g, name) => tf.add(get(before, name), tf.mul(g, share)));
-      return { accumulated, metrics: { loss } };
-    },
-    apply: (args) => {
-      const grads = group(args, "accumulated");
-      return { ...update(options, args, { grads, untouched }), metrics: { gradNorm: globalNorm(grads) } };
+      return { accumulated, metrics: { loss, gradNorm: globalNorm(accumulated) } };
     },
     gradients: (args) => {
       const { loss, grads } = lossAndGradients(options, args, untouched);
       return { accumulated: grads, metrics: { loss, gradNorm: globalNorm(grads) } };
     },
-    part: (args) => update({ ...options, maxGradNorm: null }, args, { grads: group(args, "accumulated"), untouched }),
+    apply: (args) => update({ ...options, maxGradNorm: null }, args, { grads: group(args, "accumulated"), untouched }),
   };
 }
 

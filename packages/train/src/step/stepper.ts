@@ -62,7 +62,6 @@ export class Stepper {
   readonly #accumulate: CompiledFunction;
   readonly #apply: CompiledFunction;
   readonly #gradients: CompiledFunction;
-  readonly #part: CompiledFunction;
   /** Whether gradients and update are programs of their own, the latter part by part. */
   readonly #inParts: boolean;
   readonly #trainable: Named<HostTensor>;
@@ -90,9 +89,8 @@ export class Stepper {
     const functions = stepFunctions({ ...options, recompute: options.recompute ?? "none", layout: this.#layout });
     this.#full = engine.compile(functions.full, { constant: ["frozen"] });
     this.#accumulate = engine.compile(functions.accumulate, { constant: ["frozen"] });
-    this.#apply = engine.compile(functions.apply);
     this.#gradients = engine.compile(functions.gradients, { constant: ["frozen"], returnMemory: true });
-    this.#part = engine.compile(functions.part, { maxPrograms: MAX_PART_PROGRAMS });
+    this.#apply = engine.compile(functions.apply, { maxPrograms: MAX_PART_PROGRAMS });
     const elements = Object.values(trainable).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     this.#inParts = elements > (options.wholeSize ?? WHOLE_SIZE);
   }
@@ -139,7 +137,7 @@ export class Stepper {
   }
 
   async dispose(): Promise<void> {
-    const functions = [this.#full, this.#accumulate, this.#apply, this.#gradients, this.#part];
+    const functions = [this.#full, this.#accumulate, this.#apply, this.#gradients];
     await Promise.all(functions.map((fn) => fn.dispose()));
   }
 
@@ -183,16 +181,18 @@ export class Stepper {
     const { maxGradNorm } = this.#options;
     const clip = maxGradNorm === null ? {} : { clip: float32([Math.min(1, maxGradNorm / (gradNorm + 1e-6))], []) };
     const { slots, elementwise } = this.#options.optimizer;
-    for (const part of partsOf({ layout: this.#layout, slots, elementwise, trainable, optimizer, accumulated })) {
+    const whole = { trainable, optimizer, accumulated };
+    const parts = this.#inParts ? partsOf({ ...whole, layout: this.#layout, slots, elementwise }) : [whole];
+    for (const part of parts) {
       const into = { trainable: part.trainable, optimizer: part.optimizer };
-      await this.#part.run({ ...part, scalars: { ...scalars, ...clip } }, into);
+      await this.#apply.run({ ...part, scalars: { ...scalars, ...clip } }, into);
     }
   }
 
   async #several(input: StepInput, args: StepArguments): Promise<StepMetrics> {
     const weights = input.batches.map(batchWeight);
     const total = weights.reduce((sum, weight) => sum + weight, 0);
-    const { trainable, optimizer } = args;
+    const { trainable } = args;
     const sums = (this.#accumulated ??= zerosLike(trainable));
     for (const tensor of Object.values(sums)) tensor.data.fill(0);
     let accumulated: Named<HostTensor> = {};
@@ -202,15 +202,16 @@ export class Stepper {
       const scalars = { key: this.#key(input.firstBatch + i), share: float32([share], []) };
       const results = await this.#accumulate.run(
         { frozen: this.#options.model.frozen(), trainable, accumulated: sums, batch, scalars },
-        { accumulated: sums, metrics: { loss: this.#metrics.loss } },
+        { accumulated: sums, metrics: this.#metrics },
       );
       // Those that have a gradient.
       accumulated = results["accumulated"] ?? {};
       loss += share * first(this.#metrics.loss);
     }
-    const { gradNorm } = this.#metrics;
-    await this.#apply.run({ ...args, accumulated }, { trainable, optimizer, metrics: { gradNorm } });
-    return { loss, gradNorm: first(gradNorm) };
+    // Of the last sums, which are those of the step.
+    const gradNorm = first(this.#metrics.gradNorm);
+    await this.#update(args, { accumulated, gradNorm });
+    return { loss, gradNorm };
   }
 
   /** Values that the model replaced since the last step, instead of writing into what it holds. */
