@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { after } from "./after.ts";
 import { dropoutMask, type DropoutSite } from "./dropout.ts";
+import type { Save } from "./keepInput.ts";
 
 export interface AttentionOptions {
   /** Factor of the scores: 1/√d. */
@@ -10,8 +11,6 @@ export interface AttentionOptions {
   /** Dropout of the probabilities. */
   readonly dropout?: DropoutSite | null;
 }
-
-type Save = (tensors: tf.Tensor[]) => void;
 
 /**
  * Scaled dot-product attention (Vaswani et al. 2017, eq. 1): O = drop(P)·V with P = softmax(s·Q·Kᵀ + bias).

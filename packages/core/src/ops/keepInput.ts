@@ -10,7 +10,8 @@ export interface ScalarFunction {
   readonly slope: (x: tf.Tensor) => tf.Tensor;
 }
 
-type Save = (tensors: tf.Tensor[]) => void;
+/** What `tf.customGrad` hands to its function: keeps tensors for the backward pass. */
+export type Save = (tensors: tf.Tensor[]) => void;
 
 /** y = f(x), of which the backward pass keeps x alone and computes f′ from it: ∂x = ∂y·f′(x). */
 export function keepInput<T extends tf.Tensor>(x: T, { kernel, attributes = {}, value, slope }: ScalarFunction): T {

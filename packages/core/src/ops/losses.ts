@@ -1,7 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { composite } from "./composite.ts";
-
-type Save = (tensors: tf.Tensor[]) => void;
+import type { Save } from "./keepInput.ts";
 
 /**
  * Weighted mean cross-entropy: −Σᵢ wᵢ·log softmax(logitsᵢ)[labelᵢ] / Σᵢ wᵢ.

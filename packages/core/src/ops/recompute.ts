@@ -1,7 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { after } from "./after.ts";
-
-type Save = (tensors: tf.Tensor[]) => void;
+import type { Save } from "./keepInput.ts";
 
 /**
  * fn(inputs), of which the backward pass keeps the inputs alone: it calls fn again, on equal inputs, for what the gradient needs

@@ -4,7 +4,7 @@ import type { CompiledFunction, CompileOptions, Counters, Engine, Groups, Tensor
 import { signatureOf } from "../groups.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
 import { overwritesOf, placeOf } from "./memory/overwrites.ts";
-import type { ProgramSettings, SessionSettings } from "./program.ts";
+import type { FunctionSettings, SessionSettings } from "./program.ts";
 import { Program } from "./program.ts";
 import { runFailed } from "./programErrors.ts";
 import { checkArguments } from "./trace/arguments.ts";
@@ -33,17 +33,13 @@ export class OnnxEngine implements Engine {
 
 class OnnxFunction implements CompiledFunction {
   private readonly fn: TensorFunction;
-  private readonly settings: SessionSettings & Pick<ProgramSettings, "returnMemory">;
+  private readonly settings: FunctionSettings;
   private readonly maxPrograms: number;
   /** In order of last use, the oldest first. */
   private readonly programs = new Map<string, Program>();
   private count = { programsBuilt: 0, programsEvicted: 0, runs: 0, traceMilliseconds: 0, openMilliseconds: 0 };
 
-  constructor(
-    fn: TensorFunction,
-    settings: SessionSettings & Pick<ProgramSettings, "returnMemory">,
-    maxPrograms: number,
-  ) {
+  constructor(fn: TensorFunction, settings: FunctionSettings, maxPrograms: number) {
     this.fn = fn;
     this.settings = settings;
     this.maxPrograms = maxPrograms;

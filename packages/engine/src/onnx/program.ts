@@ -19,11 +19,15 @@ export interface SessionSettings {
   readonly profilePrefix?: string;
 }
 
-export interface ProgramSettings extends SessionSettings {
-  /** Results that every run writes over arguments. */
-  readonly overwrites: readonly Overwrite[];
+/** What the programs of one function have in common. */
+export interface FunctionSettings extends SessionSettings {
   /** Whether intermediate results go back to the system at once instead of into the runtime's own store. */
   readonly returnMemory: boolean;
+}
+
+export interface ProgramSettings extends FunctionSettings {
+  /** Results that every run writes over arguments. */
+  readonly overwrites: readonly Overwrite[];
 }
 
 /** Where an argument or a result of the function is in the program. */

@@ -11,3 +11,8 @@ export function globalNorm(grads: Named<tf.Tensor>): tf.Scalar {
 export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
   return tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6))) as tf.Scalar;
 }
+
+/** `clipScale` of a norm that is known on the host. */
+export function clipFactor(norm: number, maxNorm: number): number {
+  return Math.min(1, maxNorm / (norm + 1e-6));
+}

@@ -39,7 +39,7 @@ export interface StepFunctions {
   readonly apply: TensorFunction;
 }
 
-/** What a loss depends on follows from the model alone; `apply` learns it when `accumulate` is traced. */
+/** What a loss depends on follows from the model alone; `apply` learns it when the first half is traced. */
 type Untouched = Set<string>;
 
 /** Tensor functions of a step. Tensors that the loss does not depend on are not among the results. */
@@ -48,9 +48,7 @@ export function stepFunctions(options: StepOptions): StepFunctions {
   return {
     full: (args) => {
       const { loss, grads } = lossAndGradients(options, args, untouched);
-      // Before the update, so that a gradient can be forgotten as soon as its parameter is updated.
-      const gradNorm = globalNorm(grads);
-      return { ...update(options, args, { grads, untouched }), metrics: { loss, gradNorm } };
+      return { ...update(options, args, { grads, untouched }), metrics: { loss, gradNorm: globalNorm(grads) } };
     },
     accumulate: (args) => {
       const { loss, grads } = lossAndGradients(options, args, untouched);

@@ -3,6 +3,7 @@ import type { HostTensor, Named } from "@peftjs/core";
 import type { CompiledFunction, Counters, Engine } from "@peftjs/engine";
 import { releaseTensors } from "@peftjs/engine";
 import type { TrainableModel } from "../model.ts";
+import { clipFactor } from "../optim/clip.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { initialState } from "../optim/tensors.ts";
 import { batchWeight } from "../weights.ts";
@@ -179,7 +180,7 @@ export class Stepper {
     { accumulated, gradNorm }: { readonly accumulated: Named<HostTensor>; readonly gradNorm: number },
   ): Promise<void> {
     const { maxGradNorm } = this.#options;
-    const clip = maxGradNorm === null ? {} : { clip: float32([Math.min(1, maxGradNorm / (gradNorm + 1e-6))], []) };
+    const clip = maxGradNorm === null ? {} : { clip: float32([clipFactor(gradNorm, maxGradNorm)], []) };
     const { slots, elementwise } = this.#options.optimizer;
     const whole = { trainable, optimizer, accumulated };
     const parts = this.#inParts ? partsOf({ ...whole, layout: this.#layout, slots, elementwise }) : [whole];

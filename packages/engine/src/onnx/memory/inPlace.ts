@@ -3,10 +3,11 @@ import type { Graph, GraphInput, GraphNode, Value } from "../graph.ts";
 import { sameShape } from "../graph.ts";
 import { BINARY_NAMES } from "../kernels/elementwise.ts";
 import { makeNode } from "../simplify/rewrite.ts";
+import { VIEWS } from "./lifetimes.ts";
 import { placeOf, type Overwrite } from "./overwrites.ts";
 
-/** Their results may be the memory of their input, in the program or after ONNX Runtime's own simplification. */
-const VIEWS: ReadonlySet<string> = new Set(["Reshape", "ExpandDims", "Identity", "Transpose"]);
+/** ONNX Runtime may make a transposition part of the product that reads it, which then reads the memory itself. */
+const MAY_BE_VIEWS: ReadonlySet<string> = new Set([...VIEWS, "Transpose"]);
 /** How far up from the writing node a small operand is looked for. */
 const GATE_DEPTH = 6;
 
@@ -110,7 +111,7 @@ class Schedule {
   }
 
   #fits({ producer, shape }: Value, memory: readonly Value[], readers: readonly GraphNode[]): boolean {
-    if (producer === null || producer.outputs.length > 1 || VIEWS.has(producer.kernel)) return false;
+    if (producer === null || producer.outputs.length > 1 || MAY_BE_VIEWS.has(producer.kernel)) return false;
     if (this.#written.has(producer.outputs[0] as Value)) return false;
     const reads = producer.inputs.filter((input) => memory.includes(input));
     if (reads.some((input) => !sameShape(input.shape, shape))) return false;
@@ -166,7 +167,7 @@ class Schedule {
   /** All nodes that read the value's memory. */
   #readersOf(value: Value): GraphNode[] {
     return (this.#readers.get(value) ?? []).flatMap((node) =>
-      VIEWS.has(node.kernel) ? [node, ...node.outputs.flatMap((output) => this.#readersOf(output))] : [node],
+      MAY_BE_VIEWS.has(node.kernel) ? [node, ...node.outputs.flatMap((output) => this.#readersOf(output))] : [node],
     );
   }
 }

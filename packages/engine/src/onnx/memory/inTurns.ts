@@ -13,7 +13,7 @@ const TURNS = 4;
 /**
  * Takes the way through a feed-forward layer in turns of a quarter of the rows: from its activation on, W₂·act(x), and all the way back,
  * (∂out·W₂)∘act′(x)·W₁. The intermediate results are four times as wide as the layer's input, and those of the last layer are needed when most
- * memory is in use: between the passes. Only x is kept whole.
+ * memory is in use: between the passes.
  */
 export function feedForwardInTurns(graph: Graph): Graph {
   const uses = countUses(graph);

@@ -2,7 +2,7 @@ import { sizeOf } from "@peftjs/core";
 import type { Graph, GraphNode, Value } from "../graph.ts";
 
 /** Their results are the memory of their input. */
-const VIEWS: ReadonlySet<string> = new Set(["Reshape", "ExpandDims", "Identity"]);
+export const VIEWS: ReadonlySet<string> = new Set(["Reshape", "ExpandDims", "Identity"]);
 
 export function bytesOf({ shape, dtype }: Value): number {
   return sizeOf(shape) * (dtype === "bool" ? 1 : 4);
