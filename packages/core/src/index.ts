@@ -38,6 +38,8 @@ export type { AdaptedLayer, Adapter, Override } from "./adapter/adapter.ts";
 export { peft } from "./peft.ts";
 export type { PeftBuilder, UseOptions } from "./peft.ts";
 export { PeftModel } from "./peftModel.ts";
+export type { CalibrationData } from "./adapter/calibrate.ts";
+export type { TensorRunner } from "./runner.ts";
 export type { AttachOptions, ForwardOptions, MergeOptions, ModelTensors, SetActiveOptions } from "./modelOptions.ts";
 export { formatTrainableReport } from "./report.ts";
 export type { TrainableReport } from "./report.ts";

@@ -1,4 +1,5 @@
 import type * as tf from "@tensorflow/tfjs-core";
+import type { CalibrationData } from "./adapter/calibrate.ts";
 import type { Method } from "./method/method.ts";
 import type { Named } from "./tensors.ts";
 
@@ -33,4 +34,6 @@ export interface AttachOptions<Config extends object> {
   readonly method: Method<Config>;
   readonly config?: Partial<Config> | undefined;
   readonly seed?: number | undefined;
+  /** What methods that look at data before they start need. */
+  readonly calibration?: CalibrationData | undefined;
 }

@@ -1,3 +1,4 @@
+import type { CalibrationData } from "./adapter/calibrate.ts";
 import { PeftError } from "./errors.ts";
 import type { Method } from "./method/method.ts";
 import type { BaseModel } from "./model/model.ts";
@@ -13,8 +14,11 @@ export interface UseOptions {
 /** Collects methods for a base model; nothing happens before `apply`. */
 export interface PeftBuilder {
   use<Config extends object>(method: Method<Config>, config?: Partial<Config>, options?: UseOptions): PeftBuilder;
-  /** Attaches the methods in the order of `use`; all of them are active. */
-  apply(): Promise<PeftModel>;
+  /**
+   * Attaches the methods in the order of `use`; all of them are active. `batches` and the engine (`runner`) are for methods that look
+   * at data before they start.
+   */
+  apply(calibration?: CalibrationData): Promise<PeftModel>;
 }
 
 /** `await peft(base).use(method, { rank: 4 }).apply()`. The base model is only read. */
@@ -40,9 +44,9 @@ function builder(base: BaseModel, uses: readonly AttachOptions<object>[]): PeftB
       };
       return builder(base, [...uses, use]);
     },
-    async apply() {
+    async apply(calibration) {
       const model = new PeftModel(base);
-      for (const use of uses) await model.attach(use);
+      for (const use of uses) await model.attach({ ...use, calibration });
       model.setActive(uses.map((use) => use.name as string));
       return model;
     },

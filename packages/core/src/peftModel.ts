@@ -1,9 +1,9 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { createAdapter, layerTensors, type Adapter } from "./adapter/adapter.ts";
+import { createAdapter, hostSite, type Adapter } from "./adapter/adapter.ts";
 import { checkNewName, findAdapter } from "./adapter/names.ts";
 import { mergeAdapters, requireMergeable } from "./adapter/merge.ts";
 import { adapterPenalties } from "./adapter/penalties.ts";
-import { buildView, writeSlots, type View } from "./adapter/view.ts";
+import { buildView, ownValue, writeSlots, type View } from "./adapter/view.ts";
 import { PeftError } from "./errors.ts";
 import { ensureTfjs } from "./gradients.ts";
 import type { Method } from "./method/method.ts";
@@ -63,9 +63,11 @@ export class PeftModel {
     method,
     config,
     seed,
+    calibration,
   }: AttachOptions<Config>): Promise<Adapter> {
     checkNewName(this.#adapters, name);
-    const adapter = await createAdapter(this.base, { name, method: method as unknown as Method, config, seed });
+    const options = { name, method: method as unknown as Method, config, seed, calibration };
+    const adapter = await createAdapter(this.base, options);
     this.insert(adapter);
     return adapter;
   }
@@ -180,12 +182,12 @@ export class PeftModel {
     return adapterPenalties(this.#current(), { learns: (name) => this.#learns(name), tensors: [trainable, frozen] });
   }
 
-  /** Host: lets the methods that learn act after an optimizer step (from 1). Call it after `setTrainable`. */
-  async afterStep(step: number): Promise<void> {
+  /** Host: lets the methods that learn act after an optimizer step (from 1) of a run. Call it after `setTrainable`. */
+  async afterStep(step: number, totalSteps: number | null = null): Promise<void> {
     for (const adapter of this.#current().active) {
       if (!this.#learns(adapter.name)) continue;
-      const sites = adapter.layers.map((layer) => ({ site: layer.site, params: layerTensors(adapter, layer) }));
-      await adapter.method.afterStep?.({ step, config: adapter.config, sites });
+      const sites = adapter.layers.map((layer) => hostSite(adapter, layer));
+      await adapter.method.afterStep?.({ step, totalSteps, config: adapter.config, sites });
     }
   }
 
@@ -200,8 +202,9 @@ export class PeftModel {
     const before = { active: this.#active, trainable: this.#trainable };
     this.setActive([...new Set([...this.#active, ...adapters])], { trainable: this.#trainable });
     try {
-      const start = { weights: this.#mergedWeights, effective: (name: string) => this.#effective(name) };
-      this.#mergedWeights = mergeAdapters(chosen, { ...start, safe });
+      const state = this.#state(this.#active);
+      const own = (name: string): StoredTensor => ownValue(state, name);
+      this.#mergedWeights = mergeAdapters(chosen, { weights: this.#mergedWeights, own, safe });
     } catch (error) {
       this.#assign(before);
       throw error;

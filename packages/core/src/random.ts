@@ -107,3 +107,14 @@ export function kaimingUniform(shape: readonly number[], generator: Generator, a
   const bound = (Math.sqrt(3) * Math.sqrt(2 / (1 + a * a))) / Math.sqrt(fanIn);
   return float32(generator.uniform(sizeOf(shape), -bound, bound), shape);
 }
+
+/** A generator whose numbers are all zero, for values that are about to be replaced. */
+export function blankGenerator(): Generator {
+  return {
+    next32: () => 0,
+    uniform: (n) => new Float32Array(n),
+    normal: (n) => new Float32Array(n),
+    permutation: (n) => Int32Array.from({ length: n }, (_, i) => i),
+    state: () => ({ words: [], nextNormal: null }),
+  };
+}

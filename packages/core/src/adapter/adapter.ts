@@ -1,12 +1,13 @@
 import { PeftError } from "../errors.ts";
-import type { InitContext, InitResult, Method } from "../method/method.ts";
+import type { HostSite, InitContext, InitResult, Method } from "../method/method.ts";
 import { parseConfig } from "../method/parseConfig.ts";
 import type { BaseModel } from "../model/model.ts";
 import { weightShape, type LayerSite } from "../model/site.ts";
-import { createGenerator, type Generator } from "../random.ts";
+import { blankGenerator, createGenerator, type Generator } from "../random.ts";
 import { resolveTargets } from "../targeting.ts";
 import { widen } from "../halves.ts";
 import { cloneTensor, type HostTensor, type Named, type StoredTensor } from "../tensors.ts";
+import { calibrate, type CalibrationData } from "./calibrate.ts";
 import { parametersIn, savedModules } from "./savedModules.ts";
 import { tiedNames } from "./tied.ts";
 
@@ -27,6 +28,8 @@ export interface AdaptedLayer {
   readonly config: object;
   /** Short names of the layer's parameters and buffers; the adapter holds them as `<path>.<name>`. */
   readonly names: readonly string[];
+  /** Short names of the layer's state. */
+  readonly stateNames: readonly string[];
 }
 
 export interface Adapter {
@@ -42,6 +45,8 @@ export interface Adapter {
   readonly params: Map<string, HostTensor>;
   /** Untrained tensors of the layers, named alike. */
   readonly buffers: Map<string, HostTensor>;
+  /** What `track` and `afterStep` change, named alike. */
+  readonly state: Map<string, HostTensor>;
   /** By name of the base parameter; tied parameters share one tensor. */
   readonly overrides: Map<string, Override>;
   /** Keys of a loaded adapter_config.json that no field of the config holds; written back on save. */
@@ -53,8 +58,9 @@ export interface CreateAdapterOptions {
   readonly method: Method;
   readonly config?: object | undefined;
   readonly seed?: number | undefined;
-  /** False when the parameters are about to be replaced by those of a file. */
-  readonly calibrate?: boolean | undefined;
+  /** The parameters are about to be replaced: nothing is calibrated and random numbers are zeros. */
+  readonly blank?: boolean | undefined;
+  readonly calibration?: CalibrationData | undefined;
   readonly configJson?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -66,11 +72,20 @@ let created = 0;
  */
 export async function createAdapter(base: BaseModel, options: CreateAdapterOptions): Promise<Adapter> {
   const { name, method, seed = 0 } = options;
-  const config = parseConfig(method, options.config ?? {});
-  const targetConfig = method.targets(config);
-  const sites = targetConfig === null ? [] : resolveTargets(targetConfig, base);
-  const calibration =
-    options.calibrate === false ? undefined : await method.calibrate?.({ model: base, sites, config });
+  const generator = options.blank === true ? blankGenerator() : createGenerator(seed);
+  const given = parseConfig(method, options.config ?? {});
+  const found =
+    options.blank === true
+      ? {}
+      : await calibrate(base, {
+          method,
+          config: given,
+          sites: sitesOf(base, method, given),
+          generator,
+          data: options.calibration,
+        });
+  const config = found.config ?? given;
+  const sites = sitesOf(base, method, config);
   const adapter: Adapter = {
     id: ++created,
     name,
@@ -80,14 +95,19 @@ export async function createAdapter(base: BaseModel, options: CreateAdapterOptio
     modulesToSave: savedModules(base, config),
     params: new Map(),
     buffers: new Map(),
+    state: new Map(),
     overrides: new Map(),
     configJson: options.configJson ?? {},
   };
-  const generator = createGenerator(seed);
-  const layers = sites.map((site) => initLayer({ base, adapter, site, generator, calibration }));
+  const layers = sites.map((site) => initLayer({ base, adapter, site, generator, calibration: found.values }));
   addSaved(base, adapter);
   addTrained(base, adapter, sites);
   return { ...adapter, layers };
+}
+
+function sitesOf(base: BaseModel, method: Method, config: object): LayerSite[] {
+  const targets = method.targets(config);
+  return targets === null ? [] : resolveTargets(targets, base);
 }
 
 interface InitLayerOptions {
@@ -100,7 +120,7 @@ interface InitLayerOptions {
 
 function initLayer({ base, adapter, site, generator, calibration }: InitLayerOptions): AdaptedLayer {
   const { method } = adapter;
-  const config = method.siteConfig?.({ site, config: adapter.config }) ?? adapter.config;
+  const config = siteConfig(method, site, adapter.config);
   const { weight, bias } = site;
   checkWeight(site, parameterOf(base, weight));
   const context: InitContext<object> = {
@@ -114,14 +134,24 @@ function initLayer({ base, adapter, site, generator, calibration }: InitLayerOpt
     },
   };
   const result: InitResult = method.init?.(context) ?? { params: {} };
-  for (const [short, tensor] of Object.entries(result.params)) adapter.params.set(`${site.path}.${short}`, tensor);
-  for (const [short, tensor] of Object.entries(result.buffers ?? {}))
-    adapter.buffers.set(`${site.path}.${short}`, tensor);
+  const { params, buffers = {}, state = {} } = result;
+  for (const [values, tensors] of [
+    [adapter.params, params],
+    [adapter.buffers, buffers],
+    [adapter.state, state],
+  ] as const)
+    for (const [short, tensor] of Object.entries(tensors)) values.set(`${site.path}.${short}`, tensor);
   if (result.weight !== undefined) {
     checkWeight(site, result.weight);
     adapter.overrides.set(site.weight, { kind: "replaced", tensor: result.weight });
   }
-  return { site, config, names: [...Object.keys(result.params), ...Object.keys(result.buffers ?? {})] };
+  const names = [...Object.keys(params), ...Object.keys(buffers)];
+  return { site, config, names, stateNames: Object.keys(state) };
+}
+
+/** The method's config for one layer. */
+export function siteConfig(method: Method, site: LayerSite, config: object): object {
+  return method.siteConfig?.({ site, config }) ?? config;
 }
 
 function addTrained(base: BaseModel, adapter: Adapter, targets: readonly LayerSite[]): void {
@@ -175,4 +205,11 @@ function checkWeight(site: LayerSite, weight: StoredTensor): void {
 export function layerTensors(adapter: Adapter, layer: AdaptedLayer): Named<HostTensor> {
   const read = (local: string): HostTensor => (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
   return Object.fromEntries(layer.names.map((short) => [short, read(`${layer.site.path}.${short}`)]));
+}
+
+/** A layer's tensors as host functions of the method see them. */
+export function hostSite(adapter: Adapter, layer: AdaptedLayer): HostSite<object> {
+  const { site, config, stateNames } = layer;
+  const state = stateNames.map((short) => [short, adapter.state.get(`${site.path}.${short}`) as HostTensor]);
+  return { site, config, params: layerTensors(adapter, layer), state: Object.fromEntries(state) as Named<HostTensor> };
 }

@@ -1,17 +1,18 @@
 import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fromAdapterConfig, serializeConfig, toAdapterConfig } from "../checkpoint/adapterConfig.ts";
-import { fileTensors, KEY_PREFIX, matchNames, type FileTensor } from "../checkpoint/keys.ts";
+import { fileTensors, formTensors, KEY_PREFIX, matchNames, type FileTensor } from "../checkpoint/keys.ts";
 import { modelCard } from "../checkpoint/modelCard.ts";
 import { PeftError } from "../errors.ts";
 import { readJsonObject, writeFolderAtomic } from "../files.ts";
+import type { FileForm } from "../method/method.ts";
 import type { MethodRegistry } from "../method/registry.ts";
 import type { BaseModel } from "../model/model.ts";
 import { nearMisses } from "../nearMisses.ts";
 import type { PeftModel } from "../peftModel.ts";
 import { SafetensorsFile } from "../safetensors/read.ts";
 import { writeSafetensors } from "../safetensors/write.ts";
-import { createAdapter, parameterOf, type Adapter } from "./adapter.ts";
+import { createAdapter, hostSite, parameterOf, type Adapter } from "./adapter.ts";
 import { checkNewName, findAdapter } from "./names.ts";
 
 const CONFIG_FILE = "adapter_config.json";
@@ -23,6 +24,23 @@ export interface SaveAdapterOptions {
   readonly adapterName?: string;
   /** Type of the tensors in the file. Default F32. */
   readonly dtype?: "F32" | "F16" | "BF16";
+  /**
+   * The method's own form where it also has one that stands on its own: factors that go with a reduced base weight, say, instead of
+   * the plain low-rank update they come to. Default false.
+   */
+  readonly native?: boolean;
+}
+
+/** What the method puts into its file. */
+function fileForm(adapter: Adapter, native: boolean): FileForm<object> {
+  const { method, config } = adapter;
+  const sites = adapter.layers.map((layer) => hostSite(adapter, layer));
+  return (
+    method.file?.({ config, sites, native }) ?? {
+      config,
+      params: new Map(sites.map(({ site, params }) => [site.path, params])),
+    }
+  );
 }
 
 /**
@@ -31,14 +49,18 @@ export interface SaveAdapterOptions {
  */
 export async function saveAdapter(
   model: PeftModel,
-  { dir, adapterName, dtype = "F32" }: SaveAdapterOptions,
+  { dir, adapterName, dtype = "F32", native = false }: SaveAdapterOptions,
 ): Promise<string> {
   const adapter = findAdapter(model.adapters, adapterName ?? model.active[0] ?? "default");
   const folder = adapter.name === "default" ? dir : join(dir, adapter.name);
-  const tensors = new Map(fileTensors(model.base, adapter).map(({ key, read }) => [key, read()]));
+  const form = fileForm(adapter, native);
+  const tensors = formTensors(model.base, adapter, form);
   await writeFolderAtomic(folder, async (temporary) => {
     await writeSafetensors(join(temporary, TENSOR_FILE), tensors, { dtype });
-    await writeFile(join(temporary, CONFIG_FILE), serializeConfig(toAdapterConfig(model.base, adapter)));
+    await writeFile(
+      join(temporary, CONFIG_FILE),
+      serializeConfig(toAdapterConfig(model.base, { ...adapter, config: form.config })),
+    );
     await writeFile(join(temporary, "README.md"), modelCard(model.base, adapter));
   });
   return folder;
@@ -82,7 +104,7 @@ export async function loadAdapter(model: PeftModel, options: LoadAdapterOptions)
       name: adapterName,
       method,
       config,
-      calibrate: false,
+      blank: strict,
       configJson: rest,
     });
     const report = await fill(model.base, adapter, { file, strict, mapping: options.keyMapping ?? {} });

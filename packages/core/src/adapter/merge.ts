@@ -3,15 +3,15 @@ import * as tfjs from "@tensorflow/tfjs-core";
 import { PeftError } from "../errors.ts";
 import { onHost } from "../gradients.ts";
 import type { LayerSite } from "../model/site.ts";
-import { widen } from "../halves.ts";
+import { toHost, toTensor } from "../hostTensors.ts";
 import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
 import { layerTensors, type AdaptedLayer, type Adapter } from "./adapter.ts";
 
 export interface MergeAdaptersOptions {
   /** Weights merged before, by parameter name. */
   readonly weights: ReadonlyMap<string, HostTensor>;
-  /** The value of a base parameter that is not among them. */
-  readonly effective: (name: string) => StoredTensor;
+  /** The value of a base parameter without what was merged. */
+  readonly own: (name: string) => StoredTensor;
   /** Refuse a result with NaN or infinite entries. */
   readonly safe: boolean;
 }
@@ -23,14 +23,13 @@ export interface MergeAdaptersOptions {
  */
 export function mergeAdapters(
   adapters: readonly Adapter[],
-  { weights, effective, safe }: MergeAdaptersOptions,
+  { weights, own, safe }: MergeAdaptersOptions,
 ): Map<string, HostTensor> {
   const merged = new Map(weights);
-  const current = (name: string): HostTensor => merged.get(name) ?? widen(effective(name));
   for (const adapter of adapters) {
     requireMergeable(adapter);
     for (const layer of adapter.layers) {
-      for (const [name, tensor] of mergeLayer(adapter, layer, current)) {
+      for (const [name, tensor] of mergeLayer(adapter, layer, { merged, own })) {
         if (safe) requireFinite(tensor, { name, adapter });
         merged.set(name, tensor);
       }
@@ -52,23 +51,31 @@ export function requireMergeable({ name, method, layers }: Adapter): void {
 function mergeLayer(
   adapter: Adapter,
   layer: AdaptedLayer,
-  current: (name: string) => HostTensor,
+  { merged, own }: { readonly merged: ReadonlyMap<string, HostTensor>; readonly own: MergeAdaptersOptions["own"] },
 ): [string, HostTensor][] {
   const { method } = adapter;
   const { site, config } = layer;
   if (method.delta === undefined) return [];
-  const weight = current(site.weight);
-  const bias = site.bias === null ? null : current(site.bias);
   const { newWeight, newBias } = onHost(() => {
-    const w = toTensor(weight) as tf.Tensor2D;
-    const b = bias === null ? null : (toTensor(bias) as tf.Tensor1D);
+    const read = (name: string) => {
+      const tensor = toTensor(own(name));
+      const changed = merged.get(name);
+      return { tensor, below: changed === undefined ? tensor : toTensor(changed) };
+    };
+    const weight = read(site.weight);
+    const bias = site.bias === null ? null : read(site.bias);
     const params: Named<tf.Tensor> = Object.fromEntries(
       Object.entries(layerTensors(adapter, layer)).map(([short, tensor]) => [short, toTensor(tensor)]),
     );
-    const delta = (method.delta as NonNullable<typeof method.delta>)({ site, config, params, weight: w, bias: b });
-    return { newWeight: toHost(tfjs.add(w, delta.weight)), newBias: mergedBias(site, b, delta.bias) };
+    const below = { weight: weight.below as tf.Tensor2D, bias: (bias?.below ?? null) as tf.Tensor1D | null };
+    const delta = (method.delta as NonNullable<typeof method.delta>)({
+      ...{ site, config, params, below },
+      weight: weight.tensor as tf.Tensor2D,
+      bias: (bias?.tensor ?? null) as tf.Tensor1D | null,
+    });
+    return { newWeight: added(below.weight, delta.weight), newBias: mergedBias(site, below.bias, delta.bias) };
   });
-  const result: [string, HostTensor][] = [[site.weight, { ...newWeight, shape: weight.shape }]];
+  const result: [string, HostTensor][] = [[site.weight, newWeight]];
   if (newBias !== null && site.bias !== null) result.push([site.bias, newBias]);
   return result;
 }
@@ -81,7 +88,11 @@ function mergedBias(site: LayerSite, bias: tf.Tensor1D | null, delta: tf.Tensor1
       `${site.path} has no bias, so the adapter's bias cannot be merged into it. Keep the adapter attached.`,
     );
   }
-  return toHost(tfjs.add(bias, delta));
+  return added(bias, delta);
+}
+
+function added(tensor: tf.Tensor, delta: tf.Tensor): HostTensor {
+  return toHost(tfjs.add(tensor, delta));
 }
 
 function requireFinite(
@@ -95,12 +106,4 @@ function requireFinite(
     `Merging the adapter "${adapter.name}" would put ${String(tensor.data[bad])} at position ${bad} of "${name}". Nothing was merged. ` +
       `The adapter's training diverged: load an earlier checkpoint or lower the learning rate.`,
   );
-}
-
-function toTensor(tensor: HostTensor): tf.Tensor {
-  return tfjs.tensor(tensor.data, [...tensor.shape], tensor.dtype);
-}
-
-function toHost(tensor: tf.Tensor): HostTensor {
-  return { dtype: "float32", shape: tensor.shape, data: tensor.dataSync().slice() as Float32Array };
 }

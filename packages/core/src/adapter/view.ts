@@ -29,6 +29,8 @@ export interface View {
   readonly slots: ReadonlyMap<string, Slot>;
   /** Layer path → adapters on it, innermost first. */
   readonly layers: ReadonlyMap<string, readonly AttachedLayer[]>;
+  /** Name of a merged weight that an attached layer asks for as it was → key of that tensor. */
+  readonly unmerged: ReadonlyMap<string, string>;
 }
 
 export interface ViewState {
@@ -68,7 +70,33 @@ export function buildView(state: ViewState): View {
     else frozen[key] = (owner.overrides.get(name) as { tensor: HostTensor }).tensor;
   }
   const layers = attachLayers(state, frozen, slots);
-  return { structure: describe(state), active, keys, frozen, slots, layers };
+  const unmerged = addUnmerged(state, layers, frozen);
+  return { structure: describe(state), active, keys, frozen, slots, layers, unmerged };
+}
+
+/** Methods that measure a layer's weight measure its own one, whatever else is merged into it. */
+function addUnmerged(
+  state: ViewState,
+  layers: ReadonlyMap<string, readonly AttachedLayer[]>,
+  frozen: Record<string, StoredTensor>,
+): Map<string, string> {
+  const names = [...layers.values()].flatMap(([first]) =>
+    first === undefined ? [] : [first.layer.site.weight, first.layer.site.bias],
+  );
+  const merged = names.filter((name) => name !== null && state.mergedWeights.has(name)) as string[];
+  for (const name of merged) frozen[unmergedKey(name)] = ownValue(state, name);
+  return new Map(merged.map((name) => [name, unmergedKey(name)]));
+}
+
+/** No adapter's name holds a colon. */
+function unmergedKey(name: string): string {
+  return `unmerged:${name}`;
+}
+
+/** What a base parameter is without what was merged: the last active adapter's own value, or the model's. */
+export function ownValue({ base, active }: Pick<ViewState, "base" | "active">, name: string): StoredTensor {
+  const owner = active.findLast((adapter) => adapter.overrides.has(name));
+  return owner?.overrides.get(name)?.tensor ?? (base.parameters.get(name) as StoredTensor);
 }
 
 function resolveKey(state: ViewState, owner: Adapter | undefined, name: string): string {

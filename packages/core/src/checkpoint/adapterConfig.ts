@@ -1,5 +1,5 @@
 import type { Adapter } from "../adapter/adapter.ts";
-import type { Method } from "../method/method.ts";
+import type { Method, WireField } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
 import { isInModules, matchesTargets, type TargetConfig } from "../targeting.ts";
 
@@ -25,9 +25,9 @@ const CLASSIFICATION_HEADS: readonly string[] = ["classifier", "score"];
 export function toAdapterConfig(base: BaseModel, adapter: Adapter): Json {
   const { wire } = adapter.method;
   const json: Json = { ...ALWAYS, ...describeBase(base), ...wire.constants, ...adapter.configJson };
-  for (const [field, key] of wireFields(adapter.method)) {
+  for (const { field, key, write } of wireFields(adapter.method)) {
     const value = (adapter.config as Json)[field];
-    if (value !== undefined) json[key] = value;
+    if (value !== undefined) json[key] = write(value);
   }
   json["peft_type"] = wire.peftType;
   json["inference_mode"] = true;
@@ -42,10 +42,10 @@ export function fromAdapterConfig(
   json: Readonly<Json>,
 ): { readonly config: Json; readonly rest: Json } {
   const fields = wireFields(method);
-  const given = fields.filter(([, key]) => json[key] !== null && json[key] !== undefined);
-  const known = new Set([...fields.map(([, key]) => key), "peft_type", "inference_mode"]);
+  const given = fields.filter(({ key }) => json[key] !== null && json[key] !== undefined);
+  const known = new Set([...fields.map(({ key }) => key), "peft_type", "inference_mode"]);
   return {
-    config: Object.fromEntries(given.map(([field, key]) => [field, json[key]])),
+    config: Object.fromEntries(given.map(({ field, key, read }) => [field, read(json[key])])),
     rest: Object.fromEntries(Object.entries(json).filter(([key]) => !known.has(key))),
   };
 }
@@ -69,10 +69,20 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, item]) => [key, sorted(item)]));
 }
 
-function wireFields(method: Method): [string, string][] {
-  return Object.entries(method.wire.config as Readonly<Record<string, string | undefined>>).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined,
-  );
+interface FieldOnDisk {
+  readonly field: string;
+  readonly key: string;
+  readonly write: (value: unknown) => unknown;
+  readonly read: (json: unknown) => unknown;
+}
+
+function wireFields(method: Method): FieldOnDisk[] {
+  const asItIs = (value: unknown): unknown => value;
+  const entries = Object.entries(method.wire.config as Readonly<Record<string, WireField | undefined>>);
+  return entries.flatMap(([field, wire]) => {
+    if (wire === undefined) return [];
+    return [typeof wire === "string" ? { field, key: wire, write: asItIs, read: asItIs } : { field, ...wire }];
+  });
 }
 
 function describeBase(base: BaseModel): Json {
@@ -100,7 +110,7 @@ function modulesToSave(base: BaseModel, adapter: Adapter): readonly string[] | n
 }
 
 function targetModules(base: BaseModel, adapter: Adapter): readonly string[] | string {
-  const written = adapter.method.wire.config as { readonly [K in keyof TargetConfig]?: string };
+  const written = adapter.method.wire.config as { readonly [K in keyof TargetConfig]?: WireField };
   const own = adapter.config as Partial<TargetConfig>;
   const given = written.targetModules === undefined ? null : (own.targetModules ?? null);
   if (given !== null && !(typeof given === "string" && given.toLowerCase() === "all-linear")) return given;

@@ -1,6 +1,7 @@
 import type { Adapter, Override } from "../adapter/adapter.ts";
 import { tiedNames } from "../adapter/tied.ts";
 import { PeftError } from "../errors.ts";
+import type { FileForm } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { HostTensor, StoredTensor } from "../tensors.ts";
 
@@ -22,21 +23,46 @@ export function fileTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
   return [...layerTensors(adapter), ...overrideTensors(base, adapter)];
 }
 
+/** The tensors of a file whose layers hold what the method made of them. */
+export function formTensors(
+  base: BaseModel,
+  adapter: Adapter,
+  { params }: FileForm<object>,
+): Map<string, StoredTensor> {
+  const layers = [...params].flatMap(([path, tensors]) =>
+    Object.entries(tensors).flatMap(([short, tensor]): [string, StoredTensor][] => {
+      const key = layerKey(adapter, path, short);
+      return key === null ? [] : [[key, tensor]];
+    }),
+  );
+  return new Map([...layers, ...overrideTensors(base, adapter).map(({ key, read }) => [key, read()] as const)]);
+}
+
 function layerTensors(adapter: Adapter): FileTensor[] {
   return adapter.layers.flatMap(({ site, names }) =>
-    names.map((short) => {
+    names.flatMap((short): FileTensor[] => {
       const local = `${site.path}.${short}`;
       const values = adapter.params.has(local) ? adapter.params : adapter.buffers;
-      return {
-        key: `${KEY_PREFIX}${site.path}.${wireSuffix(adapter, short)}`,
-        read: () => values.get(local) as HostTensor,
-        write: (tensor) => void values.set(local, tensor),
-      };
+      const key = layerKey(adapter, site.path, short);
+      if (key === null) return [];
+      return [
+        {
+          key,
+          read: () => values.get(local) as HostTensor,
+          write: (tensor) => void values.set(local, tensor),
+        },
+      ];
     }),
   );
 }
 
-function wireSuffix({ method }: Adapter, short: string): string {
+/** Null for a tensor that is not in the file. */
+function layerKey(adapter: Adapter, path: string, short: string): string | null {
+  const suffix = wireSuffix(adapter, short);
+  return suffix === null ? null : `${KEY_PREFIX}${path}.${suffix}`;
+}
+
+function wireSuffix({ method }: Adapter, short: string): string | null {
   const suffix = method.wire.tensors[short];
   if (suffix !== undefined) return suffix;
   throw new PeftError(

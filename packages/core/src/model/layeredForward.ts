@@ -16,6 +16,8 @@ export interface LayeredForwardOptions {
   readonly key?: tf.Tensor1D | undefined;
   /** Blocks keep their inputs alone for the backward pass. */
   readonly recompute?: boolean | undefined;
+  /** Told what goes into each layer: [n, in], or ids [n]. The model then computes every position of every block. */
+  readonly observe?: ((path: string, x: tf.Tensor) => void) | undefined;
 }
 
 /** The block that is being run, and the tensors that stand for its trainable parameters. */
@@ -30,12 +32,14 @@ interface CurrentBlock {
  */
 export class LayeredForward implements Forward {
   readonly training: boolean;
+  readonly everyPosition: boolean;
   readonly #options: LayeredForwardOptions;
   #stream = 0;
   #block: CurrentBlock | null = null;
 
   constructor(options: LayeredForwardOptions) {
     this.training = options.training;
+    this.everyPosition = options.observe !== undefined;
     this.#options = options;
   }
 
@@ -53,6 +57,7 @@ export class LayeredForward implements Forward {
   linear(path: string, x: tf.Tensor): tf.Tensor {
     const site = this.#site(path, "linear");
     const flat = x.rank === 2 ? (x as tf.Tensor2D) : (tf.reshape(x, [-1, site.inFeatures]) as tf.Tensor2D);
+    this.#options.observe?.(path, flat);
     const weight = this.parameter(site.weight) as tf.Tensor2D;
     const bias = site.bias === null ? null : (this.parameter(site.bias) as tf.Tensor1D);
     const y = this.#fold(path, { x: flat, weight, bias }, (input): tf.Tensor2D => {
@@ -66,6 +71,7 @@ export class LayeredForward implements Forward {
     const site = this.#site(path, "embedding");
     const weight = this.parameter(site.weight) as tf.Tensor2D;
     const flat = ids.rank === 1 ? ids : tf.reshape(ids, [-1]);
+    this.#options.observe?.(path, flat);
     // Methods see the ids where a linear layer has its input; the contract names one type for both.
     const y = this.#fold(
       path,
@@ -128,10 +134,18 @@ export class LayeredForward implements Forward {
     { x, weight, bias }: { readonly x: tf.Tensor2D; readonly weight: tf.Tensor2D; readonly bias: tf.Tensor1D | null },
     base: (x: tf.Tensor2D) => tf.Tensor2D,
   ): tf.Tensor2D {
-    const attached = this.#options.view.layers.get(path);
+    const { layers, unmerged } = this.#options.view;
+    const attached = layers.get(path);
     if (attached === undefined) return base(x);
+    const { site } = (attached as readonly [AttachedLayer])[0].layer;
+    const weightKey = unmerged.get(site.weight);
+    const biasKey = site.bias === null ? undefined : unmerged.get(site.bias);
+    const own = {
+      weight: weightKey === undefined ? weight : (this.#tensor(weightKey) as tf.Tensor2D),
+      bias: biasKey === undefined ? bias : (this.#tensor(biasKey) as tf.Tensor1D),
+    };
     const layered = attached.reduce<(input: tf.Tensor2D) => tf.Tensor2D>(
-      (below, { adapter, layer, keys }) =>
+      (below, { adapter, layer, keys }, index) =>
         (input) =>
           (adapter.method.forward as NonNullable<typeof adapter.method.forward>)({
             site: layer.site,
@@ -139,8 +153,8 @@ export class LayeredForward implements Forward {
             params: this.#params({ keys }),
             x: input,
             base: below,
-            weight,
-            bias,
+            innermost: index === 0 && !this.#options.view.unmerged.has(layer.site.weight),
+            ...own,
             training: this.training,
             dropout: (value, rate) => this.dropout(value, rate),
           }),

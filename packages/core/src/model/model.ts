@@ -30,6 +30,8 @@ export type Head =
  */
 export interface Forward {
   readonly training: boolean;
+  /** Every position of the last block is asked for too, though the head reads some of them only. */
+  readonly everyPosition: boolean;
   parameter(name: string): tf.Tensor;
   /** y = x·Wᵀ + b with whatever is attached at `path`. x [..., in] → [..., out]. */
   linear(path: string, x: tf.Tensor): tf.Tensor;

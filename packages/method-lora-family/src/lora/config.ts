@@ -1,8 +1,17 @@
 import { targetFields } from "@peftjs/core";
 import type { Wire } from "@peftjs/core";
 import { z } from "zod";
+import { EvaOptions, evaWire } from "../eva/options.ts";
 
 const patternOf = (value: z.ZodNumber) => z.record(z.string(), value).readonly();
+
+/** `N` of "pissa_niter_N" is the number of subspace iterations. */
+export const InitLoraWeights = z.union([
+  z.boolean(),
+  z.enum(["gaussian", "orthogonal", "pissa", "olora", "eva"]),
+  z.templateLiteral(["pissa_niter_", z.int().nonnegative()]),
+]);
+export type InitLoraWeights = z.infer<typeof InitLoraWeights>;
 
 /** Settings of LoRA. Names and defaults are those of the Python library, in camelCase. */
 export const LoraConfig = z.strictObject({
@@ -15,12 +24,11 @@ export const LoraConfig = z.strictObject({
     .default("none")
     .describe('Biases trained as well: "none", "all" of the model, or those of the adapted layers ("lora_only").'),
   useRslora: z.boolean().default(false).describe("Rank-stabilised scale α/√r (Kalajdzievski 2023) instead of α/r."),
-  initLoraWeights: z
-    .union([z.boolean(), z.enum(["gaussian", "orthogonal"])])
-    .default(true)
-    .describe(
-      'Start values. true: A uniform, B zero. "gaussian": A normal(0, 1/r). "orthogonal": B·A = 0, both non-zero. false: both uniform.',
-    ),
+  initLoraWeights: InitLoraWeights.default(true).describe(
+    'Start values. true: A uniform, B zero. "gaussian": A normal(0, 1/r). "orthogonal": B·A = 0, both non-zero. false: both uniform. ' +
+      '"pissa", "pissa_niter_N", "olora", "eva": see the methods of these names.',
+  ),
+  eva: EvaOptions.nullable().default(null).describe('Settings of initLoraWeights "eva". Default: their defaults.'),
   rankPattern: patternOf(z.int().positive())
     .default({})
     .describe("Rank of single layers: path suffix or regular expression → rank."),
@@ -53,6 +61,7 @@ export const loraWire: Wire<LoraConfig> = {
     alphaPattern: "alpha_pattern",
     fanInFanOut: "fan_in_fan_out",
     loraBias: "lora_bias",
+    eva: evaWire,
   },
   tensors: {
     a: "lora_A.weight",

@@ -26,7 +26,7 @@ function init(site: LayerSite, settings: Partial<LoraConfig>) {
     weight: zeros(weightShape(site)),
     bias: null,
     calibration: undefined,
-  });
+  }).params;
 }
 
 function deviation(values: ArrayLike<number>): number {

@@ -1,5 +1,8 @@
 import { float32, kaimingUniform, PeftError, zeros } from "@peftjs/core";
-import type { Generator, HostTensor, InitContext, Named } from "@peftjs/core";
+import type { Generator, HostTensor, InitContext, InitResult, Named } from "@peftjs/core";
+import { initEva } from "../eva/init.ts";
+import { initOlora } from "../olora/init.ts";
+import { initPissa } from "../pissa/init.ts";
 import { orthonormalColumns } from "./orthonormal.ts";
 import type { LoraConfig } from "./config.ts";
 
@@ -7,7 +10,16 @@ import type { LoraConfig } from "./config.ts";
  * Start values of one layer. Numbers are drawn exactly as the Python library draws them, so that the same seed gives the
  * same adapter: first what torch's constructors draw for A, B and the bias, then, unless `initLoraWeights` is false, A anew.
  */
-export function initLora({ site, config, generator }: InitContext<LoraConfig>): Named<HostTensor> {
+export function initLora(context: InitContext<LoraConfig>): InitResult {
+  const { config } = context;
+  const init = config.initLoraWeights;
+  if (typeof init === "string" && init.startsWith("pissa")) return initPissa(context);
+  if (init === "olora") return initOlora(context);
+  if (init === "eva") return initEva(context, initPlain({ ...context, config: { ...config, initLoraWeights: true } }));
+  return { params: initPlain(context) };
+}
+
+function initPlain({ site, config, generator }: InitContext<LoraConfig>): Named<HostTensor> {
   if (site.kind === "embedding") return initEmbedding(site.path, site.inFeatures, site.outFeatures, config, generator);
   const { rank } = config;
   const constructed = {
@@ -34,7 +46,7 @@ export function initLora({ site, config, generator }: InitContext<LoraConfig>): 
         ...zeroed(constructed),
         a: float32(generator.normal(rank * site.inFeatures, 0, 1 / rank), [rank, site.inFeatures]),
       };
-    case true:
+    default:
       return { ...zeroed(constructed), a: kaimingUniform([rank, site.inFeatures], generator) };
   }
 }

@@ -1,6 +1,8 @@
 import { defineMethod, PeftError } from "@peftjs/core";
 import type { DeltaContext, ForwardContext, LayerSite, Method, SiteContext } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
+import { calibrateEva } from "../eva/calibrate.ts";
+import { residualToLora } from "../pissa/convert.ts";
 import { LoraConfig, loraScale, loraWire, matchPattern } from "./config.ts";
 import { initLora } from "./init.ts";
 import { loraDelta, loraEmbeddingUpdate, loraUpdate } from "./layer.ts";
@@ -23,7 +25,9 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
     rank: matchPattern(config.rankPattern, site.path) ?? config.rank,
     alpha: matchPattern(config.alphaPattern, site.path) ?? config.alpha,
   }),
-  init: (context) => ({ params: initLora(context) }),
+  init: initLora,
+  calibrate: calibrateEva,
+  file: residualToLora,
   forward,
   delta,
   trains: ({ name, targets, config }) => trainsBias(config.bias, name, targets),

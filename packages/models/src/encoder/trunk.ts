@@ -41,13 +41,13 @@ export function trunk(f: Forward, batch: Named<tf.Tensor>, { family, config, pat
   const block = family.normOrder === "post" ? postNormBlock : preNormBlock;
   let x = embed(f, batch, { family, config, path });
   for (let i = 0; i < config.numHiddenLayers; i++) {
-    const last = i === config.numHiddenLayers - 1;
+    const last = i === config.numHiddenLayers - 1 && !f.everyPosition;
     const layer = `${path}encoder.layer.${i}`;
     x = runBlock(f, layer, { x, bias, select: last ? select : { kind: "all" } }, (input) =>
       block(f, layer, input, spec),
     );
   }
-  if (config.numHiddenLayers === 0) x = selectRows(x, select, spec);
+  if (config.numHiddenLayers === 0 || f.everyPosition) x = selectRows(x, select, spec);
   return family.normOrder === "pre" ? norm(f, `${path}LayerNorm`, x, config.layerNormEps) : x;
 }
 

@@ -30,6 +30,7 @@ export function plainForward(
   return {
     used,
     training: false,
+    everyPosition: false,
     parameter,
     linear: (path, x) => {
       const site = siteAt(path);

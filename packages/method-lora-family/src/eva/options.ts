@@ -1,0 +1,40 @@
+import type { WireField } from "@peftjs/core";
+import { z } from "zod";
+
+/** Settings of EVA (Paischer et al. 2024). */
+export const EvaOptions = z.strictObject({
+  rho: z.number().min(1).default(2).describe("Largest rank of a layer, as a multiple of `rank`; 1: all layers alike."),
+  tau: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.99)
+    .describe("A component has converged when its cosine with the last one is at least this."),
+  useLabelMask: z.boolean().default(true).describe("Leave out tokens whose label is labelMaskValue."),
+  labelMaskValue: z.int().default(-100).describe("Label of tokens that do not count."),
+  whiten: z.boolean().default(false).describe("Divide the rows of A by the square roots of the singular values."),
+  adjustScalingFactors: z.boolean().default(true).describe("Keep α/r the same when a layer's rank changes."),
+});
+export type EvaOptions = z.infer<typeof EvaOptions>;
+
+const keys: readonly (readonly [keyof EvaOptions, string])[] = [
+  ["rho", "rho"],
+  ["tau", "tau"],
+  ["useLabelMask", "use_label_mask"],
+  ["labelMaskValue", "label_mask_value"],
+  ["whiten", "whiten"],
+  ["adjustScalingFactors", "adjust_scaling_factors"],
+];
+
+/** `eva_config` of adapter_config.json. */
+export const evaWire: WireField = {
+  key: "eva_config",
+  write: (value) => {
+    const options = value as EvaOptions | null;
+    return options === null ? null : Object.fromEntries(keys.map(([field, key]) => [key, options[field]]));
+  },
+  read: (json) => {
+    const given = json as Readonly<Record<string, unknown>>;
+    return Object.fromEntries(keys.flatMap(([field, key]) => (given[key] === undefined ? [] : [[field, given[key]]])));
+  },
+};
