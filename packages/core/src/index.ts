@@ -35,6 +35,7 @@ export { MethodRegistry } from "./method/registry.ts";
 export { isInModules, patternValue, resolveTargets, targetFields } from "./targeting.ts";
 export type { TargetConfig, TargetContext } from "./targeting.ts";
 export type { AdaptedLayer, Adapter, Override } from "./adapter/adapter.ts";
+export type { TrackTensors } from "./adapter/tracking.ts";
 export { peft } from "./peft.ts";
 export type { PeftBuilder, UseOptions } from "./peft.ts";
 export { PeftModel } from "./peftModel.ts";

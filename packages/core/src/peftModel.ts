@@ -3,10 +3,11 @@ import { createAdapter, hostSite, type Adapter } from "./adapter/adapter.ts";
 import { checkNewName, findAdapter } from "./adapter/names.ts";
 import { mergeAdapters, requireMergeable } from "./adapter/merge.ts";
 import { adapterPenalties } from "./adapter/penalties.ts";
+import { parameterGroup, readState, tracks, trackState, writeState, type TrackTensors } from "./adapter/tracking.ts";
 import { buildView, ownValue, writeSlots, type View } from "./adapter/view.ts";
 import { PeftError } from "./errors.ts";
 import { ensureTfjs } from "./gradients.ts";
-import type { Method } from "./method/method.ts";
+import type { Method, ParameterGroup } from "./method/method.ts";
 import { LayeredForward } from "./model/layeredForward.ts";
 import { withParameters, type BaseModel } from "./model/model.ts";
 import type { LayerSite } from "./model/site.ts";
@@ -184,11 +185,35 @@ export class PeftModel {
 
   /** Host: lets the methods that learn act after an optimizer step (from 1) of a run. Call it after `setTrainable`. */
   async afterStep(step: number, totalSteps: number | null = null): Promise<void> {
-    for (const adapter of this.#current().active) {
-      if (!this.#learns(adapter.name)) continue;
+    for (const adapter of this.#learning()) {
       const sites = adapter.layers.map((layer) => hostSite(adapter, layer));
       await adapter.method.afterStep?.({ step, totalSteps, config: adapter.config, sites });
     }
+  }
+
+  /** Whether methods that learn have a `track`, to be called between an update and `afterStep`. */
+  get tracks(): boolean {
+    return tracks(this.#learning());
+  }
+
+  /** What the methods that learn keep from step to step, by key `<adapter>.<layer path>.<short name>`: live tensors. */
+  state(): Named<HostTensor> {
+    return readState(this.#learning());
+  }
+
+  /** Stores state under keys of `state()`; other keys keep theirs. The tensors are kept, not copied. */
+  setState(values: Named<HostTensor>): void {
+    writeState(this.#learning(), values);
+  }
+
+  /** Traceable: the state that an optimizer step changes, by key of `state()`, from updated parameters and the step's gradients. */
+  track(tensors: TrackTensors): Named<tf.Tensor> {
+    return trackState(this.#learning(), tensors);
+  }
+
+  /** How the method of a parameter (a key of `trainable()`) wants it to learn; empty where it says nothing. */
+  parameterGroup(name: string): ParameterGroup {
+    return parameterGroup(this.#learning(), name);
   }
 
   /**
@@ -257,6 +282,10 @@ export class PeftModel {
     // Printing is what this method is for.
     // eslint-disable-next-line no-console
     console.log(formatTrainableReport(this.trainableReport()));
+  }
+
+  #learning(): Adapter[] {
+    return this.#current().active.filter(({ name }) => this.#learns(name));
   }
 
   #learns(name: string): boolean {
