@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { LoraConfig, loraScale, matchPattern } from "./config.ts";
+import { LoraConfig, loraScale } from "./config.ts";
 
 describe("loraScale", () => {
   it("divides by the rank, or by its root", () => {
@@ -15,22 +15,6 @@ describe("loraScale", () => {
       expect(loraScale({ alpha: 16, rank, useRslora: false })).toBe(plain);
       expect(loraScale({ alpha: 16, rank, useRslora: true })).toBeCloseTo(stabilised, 8);
     }
-  });
-});
-
-describe("matchPattern", () => {
-  const path = "bert.encoder.layer.1.attention.self.query";
-  it.each([
-    [{ query: 1 }, 1],
-    [{ "self.query": 1 }, 1],
-    [{ uery: 1 }, undefined],
-    [{ "layer.1": 1 }, undefined],
-    [{ "^bert.encoder.layer.1.*query": 3 }, 3],
-    [{ "^encoder.*query": 3 }, undefined],
-    [{ "layer\\.(0|1)\\..*": 2, query: 1 }, 2],
-    [{ query: 1, "self.query": 2 }, 1],
-  ])("%j → %s", (patterns: Record<string, number>, expected) => {
-    expect(matchPattern(patterns, path)).toBe(expected);
   });
 });
 
@@ -60,5 +44,12 @@ describe("LoraConfig", () => {
     { ranks: 4 },
   ])("refuses %j", (input) => {
     expect(LoraConfig.safeParse(input).success).toBe(false);
+  });
+
+  it("says which start values there are when it does not know one", () => {
+    const message = LoraConfig.safeParse({ initLoraWeights: "gausian" }).error?.issues[0]?.message;
+    expect(message).toContain('got "gausian"');
+    expect(message).toContain('Did you mean "gaussian"?');
+    expect(LoraConfig.parse({ initLoraWeights: "pissa_niter_4" }).initLoraWeights).toBe("pissa_niter_4");
   });
 });

@@ -1,16 +1,21 @@
-import { targetFields } from "@peftjs/core";
+import { didYouMean, targetFields } from "@peftjs/core";
 import type { Wire } from "@peftjs/core";
 import { z } from "zod";
 import { EvaOptions, evaWire } from "../eva/options.ts";
 
 const patternOf = (value: z.ZodNumber) => z.record(z.string(), value).readonly();
 
+const starts = ["gaussian", "orthogonal", "pissa", "olora", "eva"] as const;
+
 /** `N` of "pissa_niter_N" is the number of subspace iterations. */
-export const InitLoraWeights = z.union([
-  z.boolean(),
-  z.enum(["gaussian", "orthogonal", "pissa", "olora", "eva"]),
-  z.templateLiteral(["pissa_niter_", z.int().nonnegative()]),
-]);
+export const InitLoraWeights = z.union(
+  [z.boolean(), z.enum(starts), z.templateLiteral(["pissa_niter_", z.int().nonnegative()])],
+  {
+    error: ({ input }) =>
+      `Expected true, false, ${starts.map((name) => `"${name}"`).join(", ")} or "pissa_niter_N" (e.g. "pissa_niter_16"), ` +
+      `got ${JSON.stringify(input)}.${didYouMean(String(input), starts)}`,
+  },
+);
 export type InitLoraWeights = z.infer<typeof InitLoraWeights>;
 
 /** Settings of LoRA. Names and defaults are those of the Python library, in camelCase. */
@@ -39,7 +44,12 @@ export const LoraConfig = z.strictObject({
     .boolean()
     .default(false)
     .describe("Written for the Python library. The layout itself is read off the layer."),
-  loraBias: z.boolean().default(false).describe("Adds a trained bias to B, starting at zero."),
+  loraBias: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Adds a trained bias to B, starting at zero. Only with initLoraWeights true or false, and for linear layers.",
+    ),
 });
 export type LoraConfig = z.infer<typeof LoraConfig>;
 
@@ -83,12 +93,4 @@ export const loraWire: Wire<LoraConfig> = {
 /** s = α/r, or α/√r (rsLoRA). */
 export function loraScale(config: Pick<LoraConfig, "alpha" | "rank" | "useRslora">): number {
   return config.alpha / (config.useRslora ? Math.sqrt(config.rank) : config.rank);
-}
-
-/**
- * Value of the first pattern that covers the whole path, or a tail of it after a dot: `^(.*\.)?(pattern)$`, as in the
- * Python library (keys are tried in insertion order).
- */
-export function matchPattern<T>(patterns: Readonly<Record<string, T>>, path: string): T | undefined {
-  return Object.entries(patterns).find(([pattern]) => new RegExp(`^(?:(?:.*\\.)?(?:${pattern}))$`).test(path))?.[1];
 }

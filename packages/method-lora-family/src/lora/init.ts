@@ -1,9 +1,8 @@
-import { float32, kaimingUniform, PeftError, zeros } from "@peftjs/core";
+import { float32, kaimingUniform, matrix, PeftError, qr, zeros } from "@peftjs/core";
 import type { Generator, HostTensor, InitContext, InitResult, Named } from "@peftjs/core";
 import { initEva } from "../eva/init.ts";
 import { initOlora } from "../olora/init.ts";
 import { initPissa } from "../pissa/init.ts";
-import { orthonormalColumns } from "./orthonormal.ts";
 import type { LoraConfig } from "./config.ts";
 
 /**
@@ -13,10 +12,28 @@ import type { LoraConfig } from "./config.ts";
 export function initLora(context: InitContext<LoraConfig>): InitResult {
   const { config } = context;
   const init = config.initLoraWeights;
+  checkBias(context);
   if (typeof init === "string" && init.startsWith("pissa")) return initPissa(context);
   if (init === "olora") return initOlora(context);
   if (init === "eva") return initEva(context, initPlain({ ...context, config: { ...config, initLoraWeights: true } }));
   return { params: initPlain(context) };
+}
+
+/** The bias of B starts at zero or as constructed: other starts say nothing of it, and an embedding has none. */
+function checkBias({ site, config: { loraBias, initLoraWeights } }: InitContext<LoraConfig>): void {
+  if (!loraBias) return;
+  if (site.kind === "embedding") {
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `loraBias: true cannot be used with the embedding "${site.path}". Leave it out of targetModules, or set loraBias: false.`,
+    );
+  }
+  if (typeof initLoraWeights === "string") {
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `loraBias: true needs initLoraWeights true or false, got "${initLoraWeights}". Set one of them, or loraBias: false.`,
+    );
+  }
 }
 
 function initPlain({ site, config, generator }: InitContext<LoraConfig>): Named<HostTensor> {
@@ -59,12 +76,6 @@ function initEmbedding(
   config: LoraConfig,
   generator: Generator,
 ): Named<HostTensor> {
-  if (config.loraBias) {
-    throw new PeftError(
-      "CONFIG_INVALID",
-      `loraBias: true cannot be used with the embedding "${path}". Leave it out of targetModules, or set loraBias: false.`,
-    );
-  }
   const { rank } = config;
   const normal = (shape: readonly [number, number]) => float32(generator.normal(shape[0] * shape[1]), shape);
   const constructed = { embeddingA: normal([rank, vocabulary]), embeddingB: normal([dim, rank]) };
@@ -100,7 +111,7 @@ function initOrthogonal({ rank, inFeatures, outFeatures, generator }: Orthogonal
     );
   }
   const half = rank / 2;
-  const q = orthonormalColumns(generator.normal(rank * rank), rank);
+  const q = qr(matrix(generator.normal(rank * rank), [rank, rank])).q.data;
   const forA = generator.normal(inFeatures * half);
   const forB = generator.normal(half * outFeatures);
   const a = new Float32Array(rank * inFeatures);

@@ -1,9 +1,9 @@
-import { defineMethod, PeftError } from "@peftjs/core";
+import { defineMethod, patternValue, PeftError } from "@peftjs/core";
 import type { DeltaContext, ForwardContext, LayerSite, Method, SiteContext } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { calibrateEva } from "../eva/calibrate.ts";
 import { residualToLora } from "../pissa/convert.ts";
-import { LoraConfig, loraScale, loraWire, matchPattern } from "./config.ts";
+import { LoraConfig, loraScale, loraWire } from "./config.ts";
 import { initLora } from "./init.ts";
 import { loraDelta, loraEmbeddingUpdate, loraUpdate } from "./layer.ts";
 import type { LoraTensors } from "./layer.ts";
@@ -22,8 +22,8 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
   targets: (config) => config,
   siteConfig: ({ site, config }) => ({
     ...config,
-    rank: matchPattern(config.rankPattern, site.path) ?? config.rank,
-    alpha: matchPattern(config.alphaPattern, site.path) ?? config.alpha,
+    rank: patternValue(config.rankPattern, site.path) ?? config.rank,
+    alpha: patternValue(config.alphaPattern, site.path) ?? config.alpha,
   }),
   init: initLora,
   calibrate: calibrateEva,
