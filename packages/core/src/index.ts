@@ -26,6 +26,7 @@ export {
   meanSquaredError,
   recompute,
   silu,
+  stopGradient,
 } from "./ops/index.ts";
 export type { AttentionOptions, DropoutSite } from "./ops/index.ts";
 export { defineMethod } from "./method/method.ts";

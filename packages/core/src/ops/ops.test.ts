@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ensureTfjs } from "../gradients.ts";
 import { dropoutMask } from "./dropout.ts";
-import { attention, crossEntropy, gelu, geluTanh, recompute, silu } from "./index.ts";
+import { attention, crossEntropy, gelu, geluTanh, recompute, silu, stopGradient } from "./index.ts";
 
 installMatchers();
 beforeAll(() => {
@@ -132,5 +132,22 @@ describe("recompute", () => {
     const before = tf.memory().numTensors;
     tf.tidy(() => void gradientsOf((x, w, b) => recompute(block as never, [x, w, b]), inputs));
     expect(tf.memory().numTensors).toBe(before);
+  });
+});
+
+describe("stopGradient", () => {
+  it("is the identity, and a constant to the gradient", () => {
+    const x = wave([3, 4], 1);
+    expect(stopGradient(x).dataSync()).toEqual(x.dataSync());
+    // ∂(x·sg(x²)) = x², not 3x².
+    expectSame(
+      gradientsOf((input) => tf.mul(input, stopGradient(tf.square(input))), [x]),
+      [tf.mul(tf.square(x), dy(x))],
+    );
+    // A function of nothing else still has a gradient.
+    expectSame(
+      gradientsOf((input) => stopGradient(input), [x]),
+      [tf.zerosLike(x)],
+    );
   });
 });
