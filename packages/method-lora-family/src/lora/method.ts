@@ -20,28 +20,24 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
   wire: loraWire,
   capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
   targets: (config) => config,
-  siteConfig: ({ site, config }) => ({
-    ...config,
-    rank: patternValue(config.rankPattern, site.path) ?? config.rank,
-    alpha: patternValue(config.alphaPattern, site.path) ?? config.alpha,
-  }),
+  siteConfig: loraSiteConfig,
   init: initLora,
   calibrate: calibrateEva,
   file: residualToLora,
   forward,
   delta,
-  trains: ({ name, targets, config }) => trainsBias(config.bias, name, targets),
+  trains: ({ name, targets, config }) => trainsLoraBias(config.bias, name, targets),
 });
 
 function forward(context: ForwardContext<LoraConfig>): tf.Tensor2D {
   const { site, x, base, dropout, config } = context;
-  const tensors = tensorsOf(context);
+  const tensors = loraTensors(context);
   if (site.kind === "embedding") return tf.add(base(x), loraEmbeddingUpdate(x as tf.Tensor as tf.Tensor1D, tensors));
   return tf.add(base(x), loraUpdate(dropout(x, config.dropout), tensors));
 }
 
 function delta(context: DeltaContext<LoraConfig>): { weight: tf.Tensor2D; bias?: tf.Tensor1D } {
-  const tensors = tensorsOf(context);
+  const tensors = loraTensors(context);
   const weight = loraDelta(tensors, context.site.layout);
   if (tensors.bias === undefined) return { weight };
   if (context.bias === null) {
@@ -53,7 +49,17 @@ function delta(context: DeltaContext<LoraConfig>): { weight: tf.Tensor2D; bias?:
   return { weight, bias: tf.mul(tensors.bias, tensors.scale) };
 }
 
-function tensorsOf({
+/** The config of one layer: its own rank and alpha. */
+export function loraSiteConfig<Config extends LoraConfig>({ site, config }: SiteContext<Config>): Config {
+  return {
+    ...config,
+    rank: patternValue(config.rankPattern, site.path) ?? config.rank,
+    alpha: patternValue(config.alphaPattern, site.path) ?? config.alpha,
+  };
+}
+
+/** The tensors of one layer among the method's parameters. */
+export function loraTensors({
   site,
   params,
   config,
@@ -67,7 +73,8 @@ function tensorsOf({
   };
 }
 
-function trainsBias(bias: LoraConfig["bias"], name: string, targets: readonly LayerSite[]): boolean {
+/** Whether the base parameter `name` is a bias that learns. */
+export function trainsLoraBias(bias: LoraConfig["bias"], name: string, targets: readonly LayerSite[]): boolean {
   if (bias === "none") return false;
   if (bias === "all") return name === "bias" || name.endsWith(".bias");
   return targets.some((site) => site.bias === name);
