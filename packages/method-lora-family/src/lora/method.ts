@@ -2,8 +2,8 @@ import { defineMethod, patternValue, PeftError } from "@peftjs/core";
 import type { DeltaContext, ForwardContext, LayerSite, Method, SiteContext } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { calibrateEva } from "../eva/calibrate.ts";
-import { residualToLora } from "../pissa/convert.ts";
 import { LoraConfig, loraScale, loraWire } from "./config.ts";
+import { loraFile } from "./file.ts";
 import { initLora } from "./init.ts";
 import { loraDelta, loraEmbeddingUpdate, loraUpdate } from "./layer.ts";
 import type { LoraTensors } from "./layer.ts";
@@ -23,7 +23,7 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
   siteConfig: loraSiteConfig,
   init: initLora,
   calibrate: calibrateEva,
-  file: residualToLora,
+  file: loraFile,
   forward,
   delta,
   trains: ({ name, targets, config }) => trainsLoraBias(config.bias, name, targets),
