@@ -106,7 +106,7 @@ export async function createAdapter(base: BaseModel, options: CreateAdapterOptio
 }
 
 function sitesOf(base: BaseModel, method: Method, config: object): LayerSite[] {
-  const targets = method.targets(config);
+  const targets = method.targets(config, base);
   return targets === null ? [] : resolveTargets(targets, base);
 }
 

@@ -1,5 +1,6 @@
 import type * as tf from "@tensorflow/tfjs-core";
 import type { z } from "zod";
+import type { BaseModel } from "../model/model.ts";
 import type { LayerSite } from "../model/site.ts";
 import type { TargetConfig } from "../targeting.ts";
 import type { HostTensor, Named } from "../tensors.ts";
@@ -55,8 +56,8 @@ export interface Method<Config extends object = object> {
   readonly config: z.ZodType<Config>;
   readonly wire: Wire<Config>;
   readonly capabilities: Capabilities;
-  /** Which layers it attaches to; null when it attaches to none and only trains existing parameters. */
-  targets(config: Config): TargetConfig | null;
+  /** Which layers of a model it attaches to; null when it attaches to none and only trains existing parameters. */
+  targets(config: Config, model: Pick<BaseModel, "modelType">): TargetConfig | null;
   /** Config of one site, e.g. after rank and alpha patterns. Default: the config itself. */
   siteConfig?(context: contexts.SiteContext<Config>): Config;
   /** Host: looks at data or weights before `init`. Not called when an adapter is loaded. */
