@@ -1,0 +1,80 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadAdapter, MethodRegistry, openSafetensors, PeftModel, saveAdapter } from "@peftjs/core";
+import type { HostTensor, Method } from "@peftjs/core";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { tol } from "../close.ts";
+import { compareAllClose } from "../matchers.ts";
+import type { Setting } from "./outputs.ts";
+import { attached, logits, train } from "./run.ts";
+import { batchAt, tinyModel } from "./subjects.ts";
+
+/** Saved, loaded, saved again; beside another adapter. */
+export function checkFiles({ suite, subject, family, engine }: Setting): void {
+  const { method } = suite;
+  const batch = batchAt(family, 0);
+  const run = (model: PeftModel): Promise<HostTensor> => logits(model, { engine: engine(), batch });
+  const methods = readers(method);
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "peftjs-conformance-"));
+  });
+  afterAll(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  async function trained(): Promise<PeftModel> {
+    const model = await attached(subject, { family, engine: engine() });
+    await train(model, { family, engine: engine(), steps: 5 });
+    return model;
+  }
+
+  it("saved and loaded, it gives the same output, and saved again the same bytes", async () => {
+    const model = await trained();
+    const expected = await run(model);
+    const dir = await saveAdapter(model, { dir: join(folder, "first") });
+    const again = new PeftModel(tinyModel(family));
+    const report = await loadAdapter(again, { dir, methods });
+    expect([report.missing, report.unexpected]).toEqual([[], []]);
+    const { pass, message } = compareAllClose(await run(again), expected, suite.tolerance ?? tol.deep);
+    expect(pass, message()).toBe(true);
+    const other = await saveAdapter(again, { dir: join(folder, "second") });
+    for (const file of ["adapter_model.safetensors", "adapter_config.json"]) {
+      expect(readFileSync(join(other, file)).equals(readFileSync(join(dir, file))), file).toBe(true);
+    }
+  });
+
+  it("its file names tensors and settings as the Python library does", async () => {
+    const dir = await saveAdapter(await trained(), { dir: join(folder, "names") });
+    const json = JSON.parse(readFileSync(join(dir, "adapter_config.json"), "utf8")) as Record<string, unknown>;
+    expect(json).toMatchObject({ peft_type: method.wire.peftType, task_type: "SEQ_CLS", inference_mode: true });
+    expect(json["modules_to_save"]).toEqual(["classifier", "score"]);
+    const file = await openSafetensors(join(dir, "adapter_model.safetensors"));
+    expect(file.names.length).toBeGreaterThan(0);
+    const modules = [...tinyModel(family).parameters.keys()].map((name) => name.split(".")[0]);
+    const prefix = new RegExp(`^base_model\\.model\\.(${[...new Set(modules)].join("|")})\\.`);
+    for (const name of file.names) {
+      expect(name).toMatch(prefix);
+      expect(name).not.toContain(".default.");
+    }
+    await file.close();
+    expect(readFileSync(join(dir, "README.md"), "utf8")).toMatch(/^library_name: peft$/m);
+  });
+
+  it("a second one loads beside the first, and a refused file changes nothing", async () => {
+    const model = await trained();
+    const expected = await run(model);
+    const dir = await saveAdapter(model, { dir: join(folder, "beside") });
+    await loadAdapter(model, { dir, methods, adapterName: "second" });
+    expect(model.active).toEqual(["default"]);
+    expect((await run(model)).data).toEqual(expected.data);
+    await expect(loadAdapter(model, { dir, methods: new MethodRegistry(), adapterName: "third" })).rejects.toThrow();
+    expect([...model.adapters.keys()]).toEqual(["default", "second"]);
+  });
+}
+
+/** Some methods write the files of another type, and leave reading them to that type's method. */
+function readers(method: Method): MethodRegistry {
+  return new MethodRegistry().use({ ...method, wire: { ...method.wire, accepts: () => true } });
+}
