@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { tinyModel } from "../test/tiny.ts";
-import { patternValue, PeftError, resolveTargets, targetFields, type TargetConfig } from "./index.ts";
+import { listTargets, patternValue, PeftError, resolveTargets, targetFields, type TargetConfig } from "./index.ts";
+import { isInBlocks } from "./targeting.ts";
 import { z } from "zod";
 
 const base = tinyModel();
@@ -58,6 +59,12 @@ describe("resolveTargets", () => {
       { targetModules: ["query", "body.embed"], layersToTransform: [0] },
       ["body.embed", "body.layer.0.query"],
     ],
+    ["every block when the list is empty", { layersToTransform: [] }, QUERIES],
+    [
+      "blocks behind a component of a name",
+      { layersToTransform: 0, layersPattern: ["blocks", "layer"] },
+      ["body.layer.0.query"],
+    ],
     ["the head when it is not saved", { targetModules: ["classifier"], modulesToSave: [] }, ["classifier"]],
     [
       "nothing of a saved module",
@@ -92,6 +99,13 @@ describe("resolveTargets", () => {
       "TARGET_NOT_FOUND",
       /layersToTransform \[7\] leaves none of the 2 matched layers. The model has blocks 0 to 1/u,
     ],
+    [
+      "a component that no path has",
+      { layersToTransform: [0], layersPattern: "h" },
+      "TARGET_NOT_FOUND",
+      /layersToTransform \[0\] with layersPattern "h" leaves none of the 2 matched layers/u,
+    ],
+    ["a pattern without indices", { layersPattern: "layer" }, "CONFIG_INVALID", /layersToTransform names none/u],
     ["a broken expression", { targetModules: "(" }, "CONFIG_INVALID", /"\(" is not a regular expression/u],
     ["two selections", { targetModules: ["query"], targetRoles: ["query"] }, "CONFIG_INVALID", /Keep one of them/u],
   ])("explains %s", (_, config, code, message) => {
@@ -102,6 +116,33 @@ describe("resolveTargets", () => {
 
   it("asks for targets where the architecture has none of its own", () => {
     expect(failure({}, { ...base, defaultTargets: [] }).message).toMatch(/no default targets. Set targetModules/u);
+  });
+});
+
+describe("isInBlocks", () => {
+  it.each<[string, { block: number | null; pattern: string | string[] | null; index: number | null }]>([
+    ["model.layers.3.mlp.experts.5.up", { block: 3, pattern: null, index: 3 }],
+    ["model.layers.3.mlp.experts.5.up", { block: 3, pattern: "experts", index: 5 }],
+    // The Python library finds no index at the front of a path.
+    ["h.4.attn.c_attn", { block: null, pattern: null, index: 4 }],
+    ["h.4.attn.c_attn", { block: null, pattern: "h", index: 4 }],
+    ["trunk.h.4", { block: null, pattern: null, index: 4 }],
+    ["2.query", { block: null, pattern: null, index: 2 }],
+    ["a.layer.7.query", { block: null, pattern: ["blocks", "lay.*"], index: 7 }],
+    ["a.layers.7.query", { block: null, pattern: "layer", index: null }],
+    ["pooler.dense", { block: null, pattern: null, index: null }],
+  ])("reads the index of %s: %o", (path, { block, pattern, index }) => {
+    const found = [0, 1, 2, 3, 4, 5, 6, 7].filter((i) =>
+      isInBlocks({ layersToTransform: [i], layersPattern: pattern }, { path, block }),
+    );
+    expect(found).toEqual(index === null ? [] : [index]);
+  });
+});
+
+describe("listTargets", () => {
+  it("names what settings would attach to", () => {
+    expect(listTargets(base, { targetRoles: ["query"], layersToTransform: 1 })).toEqual(["body.layer.1.query"]);
+    expect(listTargets(base)).toEqual(QUERIES);
   });
 });
 

@@ -30,6 +30,11 @@ export const targetFields = {
     .nullable()
     .default(null)
     .describe("Indices of the transformer blocks to adapt. Default: all."),
+  layersPattern: z
+    .union([z.array(z.string()).readonly(), z.string()])
+    .nullable()
+    .default(null)
+    .describe('With layersToTransform: the index is the number behind a component of this name, e.g. "layer".'),
   modulesToSave: z
     .array(z.string())
     .readonly()
@@ -50,7 +55,8 @@ export interface TargetContext {
 
 /**
  * The layers a config names, in the model's order.
- * @throws PeftError `TARGET_NOT_FOUND` when nothing matches, `CONFIG_INVALID` for a broken regular expression or two selections at once.
+ * @throws PeftError `TARGET_NOT_FOUND` when nothing matches, `CONFIG_INVALID` for a broken regular expression, two selections at once, or
+ * a `layersPattern` without `layersToTransform`.
  */
 export function resolveTargets(config: TargetConfig, context: TargetContext): LayerSite[] {
   const saved = config.modulesToSave ?? context.headModules;
@@ -60,11 +66,17 @@ export function resolveTargets(config: TargetConfig, context: TargetContext): La
       !(config.excludeModules !== null && matchesTargets(config.excludeModules, site.path)),
   );
   const selected = select(config, context, candidates);
-  const blocks = blockFilter(config);
-  const kept =
-    blocks === null ? selected : selected.filter((site) => blocks.has(site.block ?? -1) || isExactName(config, site));
+  const kept = selected.filter((site) => isInBlocks(config, site) || isExactName(config, site));
   if (kept.length === 0) throw notFound(config, context, candidates, selected);
   return kept;
+}
+
+/**
+ * Paths of the layers that target settings name, without attaching anything: `listTargets(base, { targetModules: ["query"] })`.
+ * @throws PeftError as `resolveTargets`.
+ */
+export function listTargets(base: TargetContext, config: Partial<TargetConfig> = {}): string[] {
+  return resolveTargets(TargetSchema.parse(config), base).map(({ path }) => path);
 }
 
 function select(config: TargetConfig, context: TargetContext, candidates: readonly LayerSite[]): LayerSite[] {
@@ -110,10 +122,34 @@ export function isInModules(path: string, modules: readonly string[]): boolean {
   return modules.some((name) => `.${path}.`.includes(`.${name}.`));
 }
 
-function blockFilter(config: TargetConfig): Set<number> | null {
-  const { layersToTransform } = config;
-  if (layersToTransform === null) return null;
-  return new Set(typeof layersToTransform === "number" ? [layersToTransform] : layersToTransform);
+/**
+ * Whether `layersToTransform` takes the layer in; an empty list says nothing. A layer's index is that of its block, else the first
+ * number in its path; with `layersPattern`, the number behind a component that matches.
+ */
+export function isInBlocks(
+  { layersToTransform, layersPattern }: Pick<TargetConfig, "layersToTransform" | "layersPattern">,
+  { path, block }: Pick<LayerSite, "path" | "block">,
+): boolean {
+  const blocks = layersToTransform === null ? [] : [layersToTransform].flat();
+  const patterns = layersPattern === null ? [] : [layersPattern].flat().filter((pattern) => pattern !== "");
+  if (patterns.length > 0 && layersToTransform === null) {
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `layersPattern ${JSON.stringify(layersPattern)} says where a layer's index stands, but layersToTransform names none. Set both, or neither.`,
+    );
+  }
+  if (blocks.length === 0) return true;
+  const index =
+    patterns.length === 0
+      ? (block ?? numberIn(path, "(?:.*?\\.)??"))
+      : patterns.map((pattern) => numberIn(path, `(?:.*?\\.)??(?:${pattern})\\.`)).find((found) => found !== null);
+  return typeof index === "number" && blocks.includes(index);
+}
+
+/** The component right behind what `before` matches, when it is a number. */
+function numberIn(path: string, before: string): number | null {
+  const digits = regularExpression(`${before}(?<index>\\d+)(?:\\..*)?`).exec(path)?.groups?.["index"];
+  return digits === undefined ? null : Number(digits);
 }
 
 /** An entry that is a whole path names its layer whatever `layersToTransform` says. */
@@ -129,9 +165,10 @@ function notFound(
 ): PeftError {
   if (selected.length > 0) {
     const blocks = context.sites.flatMap((site) => (site.block === null ? [] : [site.block]));
+    const pattern = config.layersPattern === null ? "" : ` with layersPattern ${JSON.stringify(config.layersPattern)}`;
     return new PeftError(
       "TARGET_NOT_FOUND",
-      `layersToTransform ${JSON.stringify(config.layersToTransform)} leaves none of the ${selected.length} matched layers. ` +
+      `layersToTransform ${JSON.stringify(config.layersToTransform)}${pattern} leaves none of the ${selected.length} matched layers. ` +
         `The model has blocks 0 to ${Math.max(...blocks, 0)}.`,
     );
   }

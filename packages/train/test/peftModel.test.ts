@@ -59,6 +59,7 @@ const shifted = defineMethod<{ strength: number; targetModules: null }>({
     targetRoles: null,
     excludeModules: null,
     layersToTransform: null,
+    layersPattern: null,
     modulesToSave: null,
   }),
   init: ({ generator }) => ({ params: { a: kaimingUniform([3, 6], generator) } }),

@@ -61,12 +61,12 @@ function createProbe(base: BaseModel, sites: readonly LayerSite[], runner: Tenso
       base.forward(
         new LayeredForward({
           ...{ sites: byPath, view, tensors: [frozen], training: false },
-          observe: (path, x) => {
+          observe: (path, x, { id }) => {
             if (!wanted.has(path)) return;
-            const source = inputs.get(x.id) ?? path;
-            inputs.set(x.id, source);
+            const source = inputs.get(id) ?? path;
+            inputs.set(id, source);
             sources.set(path, source);
-            found[source] = x;
+            found[source] ??= x;
           },
         }),
         batch,

@@ -16,8 +16,11 @@ export interface LayeredForwardOptions {
   readonly key?: tf.Tensor1D | undefined;
   /** Blocks keep their inputs alone for the backward pass. */
   readonly recompute?: boolean | undefined;
-  /** Told what goes into each layer: [n, in], or ids [n]. The model then computes every position of every block. */
-  readonly observe?: ((path: string, x: tf.Tensor) => void) | undefined;
+  /**
+   * Told what goes into each layer, [n, in] or ids [n], and which tensor of the model that is: the same one for layers that share it.
+   * The model then computes every position of every block.
+   */
+  readonly observe?: ((path: string, x: tf.Tensor, source: tf.Tensor) => void) | undefined;
 }
 
 /** The block that is being run, and the tensors that stand for its trainable parameters. */
@@ -57,7 +60,7 @@ export class LayeredForward implements Forward {
   linear(path: string, x: tf.Tensor): tf.Tensor {
     const site = this.#site(path, "linear");
     const flat = x.rank === 2 ? (x as tf.Tensor2D) : (tf.reshape(x, [-1, site.inFeatures]) as tf.Tensor2D);
-    this.#options.observe?.(path, flat);
+    this.#options.observe?.(path, flat, x);
     const weight = this.parameter(site.weight) as tf.Tensor2D;
     const bias = site.bias === null ? null : (this.parameter(site.bias) as tf.Tensor1D);
     const y = this.#fold(path, { x: flat, weight, bias }, (input): tf.Tensor2D => {
@@ -71,7 +74,7 @@ export class LayeredForward implements Forward {
     const site = this.#site(path, "embedding");
     const weight = this.parameter(site.weight) as tf.Tensor2D;
     const flat = ids.rank === 1 ? ids : tf.reshape(ids, [-1]);
-    this.#options.observe?.(path, flat);
+    this.#options.observe?.(path, flat, ids);
     // Methods see the ids where a linear layer has its input; the contract names one type for both.
     const y = this.#fold(
       path,
