@@ -20,6 +20,8 @@ export interface ForwardOptions {
 export interface SetActiveOptions {
   /** Names of the adapters that learn. Default: all active ones. */
   readonly trainable?: readonly string[];
+  /** One adapter per row: the batch's `adapter_index` (see `adapterIndex`) says which. For evaluation; nothing learns then. */
+  readonly mixed?: boolean;
 }
 
 export interface MergeOptions {
@@ -27,6 +29,13 @@ export interface MergeOptions {
   readonly safe?: boolean;
   /** Default: the active ones. */
   readonly adapters?: readonly string[];
+  /** Called after each layer. */
+  readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
+}
+
+export interface UnmergeOptions {
+  /** Take back the last `merge` alone. Default: all of them. */
+  readonly last?: boolean;
 }
 
 export interface AttachOptions<Config extends object> {

@@ -10,6 +10,7 @@ import { cloneTensor, type HostTensor, type Named, type StoredTensor } from "../
 import { calibrate, type CalibrationData } from "./calibrate.ts";
 import { parametersIn, savedModules } from "./savedModules.ts";
 import { tiedNames } from "./tied.ts";
+import { initialTokenRows, resolveTokenRows, tokenRowsName, type TokenRows } from "./tokens.ts";
 
 /**
  * A private value of a base parameter, used while the adapter is active.
@@ -41,6 +42,8 @@ export interface Adapter {
   readonly layers: readonly AdaptedLayer[];
   /** Modules trained in full and saved with the adapter. */
   readonly modulesToSave: readonly string[];
+  /** Embedding rows that it trains. */
+  readonly tokens: readonly TokenRows[];
   /** Trainable parameters as `<site path>.<short name>`. */
   readonly params: Map<string, HostTensor>;
   /** Untrained tensors of the layers, named alike. */
@@ -86,13 +89,15 @@ export async function createAdapter(base: BaseModel, options: CreateAdapterOptio
         });
   const config = found.config ?? given;
   const sites = sitesOf(base, method, config);
+  const modulesToSave = savedModules(base, config);
   const adapter: Adapter = {
     id: ++created,
     name,
     method,
     config,
     layers: [],
-    modulesToSave: savedModules(base, config),
+    modulesToSave,
+    tokens: resolveTokenRows(base, config, { sites, modulesToSave }),
     params: new Map(),
     buffers: new Map(),
     state: new Map(),
@@ -102,6 +107,7 @@ export async function createAdapter(base: BaseModel, options: CreateAdapterOptio
   const layers = sites.map((site) => initLayer({ base, adapter, site, generator, calibration: found.values }));
   addSaved(base, adapter);
   addTrained(base, adapter, sites);
+  for (const rows of adapter.tokens) adapter.params.set(tokenRowsName(rows), initialTokenRows(base, rows));
   return { ...adapter, layers };
 }
 

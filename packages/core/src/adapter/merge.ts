@@ -4,8 +4,11 @@ import { PeftError } from "../errors.ts";
 import { onHost } from "../gradients.ts";
 import type { LayerSite } from "../model/site.ts";
 import { toHost, toTensor } from "../hostTensors.ts";
+import type { MergeOptions } from "../modelOptions.ts";
 import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
+import { widen } from "../halves.ts";
 import { layerTensors, type AdaptedLayer, type Adapter } from "./adapter.ts";
+import { replaceRows, tokenRowsName, type TokenRows } from "./tokens.ts";
 
 export interface MergeAdaptersOptions {
   /** Weights merged before, by parameter name. */
@@ -14,6 +17,12 @@ export interface MergeAdaptersOptions {
   readonly own: (name: string) => StoredTensor;
   /** Refuse a result with NaN or infinite entries. */
   readonly safe: boolean;
+  readonly onProgress?: MergeOptions["onProgress"];
+}
+
+interface Values {
+  readonly merged: ReadonlyMap<string, HostTensor>;
+  readonly own: MergeAdaptersOptions["own"];
 }
 
 /**
@@ -23,19 +32,32 @@ export interface MergeAdaptersOptions {
  */
 export function mergeAdapters(
   adapters: readonly Adapter[],
-  { weights, own, safe }: MergeAdaptersOptions,
+  { weights, own, safe, onProgress }: MergeAdaptersOptions,
 ): Map<string, HostTensor> {
   const merged = new Map(weights);
+  const total = adapters.reduce((sum, { layers, tokens }) => sum + layers.length + tokens.length, 0);
+  let done = 0;
   for (const adapter of adapters) {
     requireMergeable(adapter);
-    for (const layer of adapter.layers) {
-      for (const [name, tensor] of mergeLayer(adapter, layer, { merged, own })) {
+    const put = (changed: readonly [string, HostTensor][]): void => {
+      for (const [name, tensor] of changed) {
         if (safe) requireFinite(tensor, { name, adapter });
         merged.set(name, tensor);
       }
-    }
+      onProgress?.({ done: ++done, total });
+    };
+    for (const layer of adapter.layers) put(mergeLayer(adapter, layer, { merged, own }));
+    for (const rows of adapter.tokens) put(mergeRows(adapter, rows, { merged, own }));
   }
   return merged;
+}
+
+/** Rows in their places in all the tables that share them, which stay one tensor. */
+function mergeRows(adapter: Adapter, rows: TokenRows, { merged, own }: Values): [string, HostTensor][] {
+  const values = adapter.params.get(tokenRowsName(rows)) as HostTensor;
+  const first = rows.tables[0] as string;
+  const table = replaceRows(merged.get(first) ?? widen(own(first)), rows.ids, values);
+  return rows.tables.map((name) => [name, table]);
 }
 
 export function requireMergeable({ name, method, layers }: Adapter): void {
@@ -48,11 +70,7 @@ export function requireMergeable({ name, method, layers }: Adapter): void {
   );
 }
 
-function mergeLayer(
-  adapter: Adapter,
-  layer: AdaptedLayer,
-  { merged, own }: { readonly merged: ReadonlyMap<string, HostTensor>; readonly own: MergeAdaptersOptions["own"] },
-): [string, HostTensor][] {
+function mergeLayer(adapter: Adapter, layer: AdaptedLayer, { merged, own }: Values): [string, HostTensor][] {
   const { method } = adapter;
   const { site, config } = layer;
   if (method.delta === undefined) return [];

@@ -4,6 +4,7 @@ import { didYouMean } from "../nearMisses.ts";
 import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
 import type { AdaptedLayer, Adapter } from "./adapter.ts";
 import { tiedNames } from "./tied.ts";
+import { tokenRowsName } from "./tokens.ts";
 
 /** An adapter on one layer, with the keys of its parameters among the tensors of a program. */
 export interface AttachedLayer {
@@ -11,6 +12,12 @@ export interface AttachedLayer {
   readonly layer: AdaptedLayer;
   /** Short name → key. */
   readonly keys: ReadonlyMap<string, string>;
+}
+
+/** Rows that stand in a table for its own: keys of their values [m, d] and of their places int32 [V]. */
+export interface AttachedRows {
+  readonly rows: string;
+  readonly places: string;
 }
 
 /** Where a trainable value lives. */
@@ -31,6 +38,10 @@ export interface View {
   readonly layers: ReadonlyMap<string, readonly AttachedLayer[]>;
   /** Name of a merged weight that an attached layer asks for as it was → key of that tensor. */
   readonly unmerged: ReadonlyMap<string, string>;
+  /** Name of a table → trained rows in it; of two for one token, the later one counts. */
+  readonly tokens: ReadonlyMap<string, readonly AttachedRows[]>;
+  /** In a mixed state, what each active adapter alone comes to; the rest of the view is the base model. Null otherwise. */
+  readonly mixed: readonly View[] | null;
 }
 
 export interface ViewState {
@@ -53,6 +64,7 @@ export interface ViewState {
 export function buildView(state: ViewState): View {
   const { base, active } = state;
   requireCompatible(active);
+  requireOwnTables(active);
   const owners = overrideOwners(active);
   const keys = new Map<string, string>();
   const frozen: Record<string, StoredTensor> = {};
@@ -70,8 +82,23 @@ export function buildView(state: ViewState): View {
     else frozen[key] = (owner.overrides.get(name) as { tensor: HostTensor }).tensor;
   }
   const layers = attachLayers(state, frozen, slots);
+  const tokens = attachRows(state, frozen, slots);
   const unmerged = addUnmerged(state, layers, frozen);
-  return { structure: describe(state), active, keys, frozen, slots, layers, unmerged };
+  return { structure: describe(state), active, keys, frozen, slots, layers, unmerged, tokens, mixed: null };
+}
+
+/** Every active adapter on its own, side by side: the batch says which of them computes a row. Nothing learns. */
+export function buildMixedView(state: ViewState): View {
+  const alone = (active: readonly Adapter[]): View => buildView({ ...state, active, trainable: new Set() });
+  const base = alone([]);
+  const mixed = state.active.map((adapter) => alone([adapter]));
+  return {
+    ...base,
+    structure: `mixed ${mixed.map(({ structure }) => structure).join("|")}`,
+    active: state.active,
+    frozen: Object.assign({}, ...[base, ...mixed].map(({ frozen }) => frozen)) as View["frozen"],
+    mixed,
+  };
 }
 
 /** Methods that measure a layer's weight measure its own one, whatever else is merged into it. */
@@ -128,6 +155,24 @@ function requireCompatible(active: readonly Adapter[]): void {
   }
 }
 
+/** A trained row stands for the table's own: what another adapter makes of the same table would be lost in it. */
+function requireOwnTables(active: readonly Adapter[]): void {
+  for (const adapter of active) {
+    for (const { path, tables } of adapter.tokens) {
+      const other = active.find(
+        ({ layers, overrides }) =>
+          layers.some(({ site }) => tables.includes(site.weight)) || tables.some((table) => overrides.has(table)),
+      );
+      if (other === undefined) continue;
+      throw new PeftError(
+        "ADAPTER_CONFLICT",
+        `The adapter "${adapter.name}" trains rows of "${path}", which "${other.name}" changes as a whole, so they cannot be active together. ` +
+          "Activate one of them, or merge the first into the base model.",
+      );
+    }
+  }
+}
+
 /** The adapter whose private value stands for each overridden base parameter. */
 function overrideOwners(active: readonly Adapter[]): Map<string, Adapter> {
   const owners = new Map<string, Adapter>();
@@ -175,18 +220,41 @@ function attachLayers(
         const key = `${adapter.name}.${local}`;
         if (slots.has(key) || key in frozen) throw collision(adapter, local);
         keys.set(short, key);
-        if (learns(state, adapter) && adapter.params.has(local)) {
-          slots.set(key, {
-            read: () => adapter.params.get(local) as HostTensor,
-            write: (tensor) => void adapter.params.set(local, tensor),
-          });
-        } else frozen[key] = (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
+        if (learns(state, adapter) && adapter.params.has(local)) slots.set(key, parameterSlot(adapter, local));
+        else frozen[key] = (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
       }
       if (adapter.method.forward === undefined) continue;
       layers.set(layer.site.path, [...(layers.get(layer.site.path) ?? []), { adapter, layer, keys }]);
     }
   }
   return layers;
+}
+
+function parameterSlot({ params }: Adapter, local: string): Slot {
+  return {
+    read: () => params.get(local) as HostTensor,
+    write: (tensor) => void params.set(local, tensor),
+  };
+}
+
+function attachRows(
+  state: ViewState,
+  frozen: Record<string, StoredTensor>,
+  slots: Map<string, Slot>,
+): Map<string, AttachedRows[]> {
+  const tables = new Map<string, AttachedRows[]>();
+  for (const adapter of state.active) {
+    if (state.merged.has(adapter.name)) continue;
+    for (const rows of adapter.tokens) {
+      const local = tokenRowsName(rows);
+      const keys = { rows: `${adapter.name}.${local}`, places: `${adapter.name}.${rows.path}.tokenPlaces` };
+      frozen[keys.places] = rows.places;
+      if (learns(state, adapter)) slots.set(keys.rows, parameterSlot(adapter, local));
+      else frozen[keys.rows] = adapter.params.get(local) as HostTensor;
+      for (const table of rows.tables) tables.set(table, [...(tables.get(table) ?? []), keys]);
+    }
+  }
+  return tables;
 }
 
 function collision(adapter: Adapter, local: string): PeftError {
