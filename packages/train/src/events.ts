@@ -7,6 +7,8 @@ export interface StepEvent {
   readonly epoch: number;
   /** Loss of the step's batches, before the update. */
   readonly loss: number;
+  /** The part of `loss` that is penalties of methods; absent when no method has one. */
+  readonly penalty?: number;
   /** Global gradient norm before clipping. */
   readonly gradNorm: number;
   readonly learningRate: number;

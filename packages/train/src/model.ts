@@ -1,4 +1,4 @@
-import type { HostTensor, Named, StoredTensor } from "@peftjs/core";
+import type { HostTensor, Named, ParameterGroup, StoredTensor, TrackTensors } from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
 
 /** Parameters inside a traced function. */
@@ -30,8 +30,19 @@ export interface TrainableModel {
   readonly base?: { loss(outputs: Named<tf.Tensor>, batch: Named<tf.Tensor>): tf.Scalar };
   /** Changes when a program traced earlier no longer fits (another adapter is active, say). */
   readonly structure?: string;
-  /** Host work between steps; `step` counts from 1. */
-  afterStep?(step: number): void | Promise<void>;
+  /** Traced: the penalties that `loss` holds while training, reported apart. */
+  penalties?(parameters: TracedParameters): readonly tf.Scalar[];
+  /** How a parameter learns otherwise than the rest. */
+  parameterGroup?(name: string): ParameterGroup;
+  /** What is kept from step to step besides parameters: live tensors. */
+  state?(): Named<HostTensor>;
+  setState?(values: Named<HostTensor>): void;
+  /** Whether `track` is to run between an update and `afterStep`. */
+  readonly tracks?: boolean;
+  /** Traced: the state that a step changes, from updated parameters and the step's clipped gradients. */
+  track?(tensors: TrackTensors): Named<tf.Tensor>;
+  /** Host work between steps; `step` counts from 1, `totalSteps` is null when nobody knows. */
+  afterStep?(step: number, totalSteps: number | null): void | Promise<void>;
 }
 
 /** Batches for training. The order is a pure function of the index: that is what makes a resumed run exact. */

@@ -3,7 +3,7 @@ import { cloneTensor, PeftError } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
 import type { Engine } from "@peftjs/engine";
 import { CheckpointFolder } from "./checkpoint/checkpoint.ts";
-import type { Best, RunState } from "./checkpoint/checkpoint.ts";
+import type { Best, ModelTensors, RunState } from "./checkpoint/checkpoint.ts";
 import { parseTrainingConfig } from "./config.ts";
 import type { TrainingConfig, TrainingConfigInput } from "./config.ts";
 import { createEvaluator } from "./evaluate.ts";
@@ -12,15 +12,16 @@ import { EventBus } from "./events.ts";
 import type { EndReason, EventName, Listener, Logger } from "./events.ts";
 import { jsonlLogger } from "./log/jsonl.ts";
 import type { EvaluationPlan, TrainableModel, TrainingPlan } from "./model.ts";
-import { adamW } from "./optim/adamw.ts";
-import type { Optimizer, ParamGroupRule } from "./optim/optimizer.ts";
-import { sgd } from "./optim/sgd.ts";
+import { optimizerOf } from "./optim/fromConfig.ts";
+import type { ParameterGroupRule } from "./optim/fromConfig.ts";
+import type { Optimizer } from "./optim/optimizer.ts";
 import { lengthOf } from "./runLength.ts";
 import type { RunLength } from "./runLength.ts";
 import { requireSameRun } from "./resume.ts";
 import { schedule } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 import { Stepper } from "./step/stepper.ts";
+import type { StepMetrics } from "./step/stepper.ts";
 
 export interface TrainerOptions {
   readonly model: TrainableModel;
@@ -29,9 +30,10 @@ export interface TrainerOptions {
   /** Rows to evaluate on; without them nothing is evaluated. */
   readonly evaluation?: EvaluationPlan | undefined;
   readonly config?: TrainingConfigInput;
-  /** Instead of the one that the config names. */
+  /** Instead of the one that the config names. It decides about groups itself. */
   readonly optimizer?: Optimizer;
-  readonly paramGroups?: ParamGroupRule;
+  /** Goes before what the model's methods say about their parameters. */
+  readonly paramGroups?: ParameterGroupRule;
   readonly loggers?: readonly Logger[];
   /** Metrics of an evaluation beyond the built-in ones. */
   readonly metrics?: (evaluation: Evaluation) => Readonly<Record<string, number>>;
@@ -69,14 +71,14 @@ export class Trainer {
     best: null,
     evaluationsWithoutImprovement: 0,
   };
-  #bestParameters: Named<HostTensor> | null = null;
+  #bestTensors: ModelTensors | null = null;
 
   constructor(options: TrainerOptions) {
     this.#options = options;
     const config = (this.config = parseTrainingConfig(options.config ?? {}));
     this.length = lengthOf(config, options.train.batchesPerEpoch);
     this.#schedule = schedule(config.schedule, this.length);
-    this.#optimizer = options.optimizer ?? optimizerOf(config, options.paramGroups);
+    this.#optimizer = options.optimizer ?? optimizerOf(config, options);
     const { model, engine } = options;
     this.#stepper = new Stepper({
       model,
@@ -85,6 +87,7 @@ export class Trainer {
       maxGradNorm: config.maxGradNorm,
       seed: config.seed,
       recompute: config.recompute,
+      totalSteps: this.length.totalSteps,
     });
     const evaluates = options.evaluation !== undefined && config.evalEvery !== "never";
     this.#evaluator = evaluates ? createEvaluator(model, engine) : null;
@@ -132,14 +135,14 @@ export class Trainer {
     if (newest !== null && !resume) {
       throw new PeftError(
         "OUTPUT_NOT_EMPTY",
-        `"${outputDir}" holds checkpoints of an earlier run (step ${newest.state.step}). Set resume: true to go on with it, or choose another outputDir.`,
+        `"${outputDir}" holds checkpoints of an earlier run (step ${newest.run.step}). Set resume: true to go on with it, or choose another outputDir.`,
       );
     }
     if (newest !== null) {
-      requireSameRun(newest.state.fingerprint, this.#fingerprint());
-      const { fingerprint: _checked, ...state } = newest.state;
+      const { fingerprint, ...state } = newest.run;
+      requireSameRun(fingerprint, this.#fingerprint());
       this.#state = state;
-      this.#stepper.restore(newest.trainable, newest.optimizer);
+      this.#stepper.restore(newest);
     }
     this.#events.emit("start", { resumedFrom: this.#state.step, totalSteps: this.length.totalSteps });
   }
@@ -152,20 +155,13 @@ export class Trainer {
     const batches = Array.from({ length: accumulationSteps }, (_, i) => this.#options.train.batchAt(firstBatch + i));
     const learningRate = this.config.learningRate * this.#schedule(step - 1);
     const began = performance.now();
-    const { loss, gradNorm } = await this.#stepper.step({ batches, firstBatch, step, learningRate });
+    const metrics = await this.#stepper.step({ batches, firstBatch, step, learningRate });
     const milliseconds = performance.now() - began;
-    this.#state = { ...this.#state, step, loss };
+    this.#state = { ...this.#state, step, loss: metrics.loss };
     const epoch = this.length.epochAt(step);
-    this.#events.emit("step", {
-      step,
-      totalSteps: this.length.totalSteps,
-      epoch,
-      loss,
-      gradNorm,
-      learningRate,
-      milliseconds,
-    });
-    requireFinite(step, { loss, gradNorm });
+    const { totalSteps } = this.length;
+    this.#events.emit("step", { step, totalSteps, epoch, ...metrics, learningRate, milliseconds });
+    requireFinite(step, metrics);
     if (this.length.endsEpoch(step)) this.#events.emit("epoch", { step, epoch: Math.floor(epoch + 1e-9) });
     const improved = this.#due(this.config.evalEvery, step) && (await this.#evaluate());
     if (improved || this.#due(this.config.saveEvery, step)) await this.#save();
@@ -201,8 +197,10 @@ export class Trainer {
       best: improved ? { step, value, metrics } : before,
       evaluationsWithoutImprovement: improved ? 0 : this.#state.evaluationsWithoutImprovement + 1,
     };
-    if (improved && this.#folder === null && this.config.loadBest)
-      this.#bestParameters = cloneAll(this.#options.model.trainable());
+    if (improved && this.#folder === null && this.config.loadBest) {
+      const { trainable, state } = this.#tensors();
+      this.#bestTensors = { trainable: cloneAll(trainable), state: cloneAll(state) };
+    }
     this.#events.emit("evaluate", {
       step,
       epoch: this.length.epochAt(step),
@@ -215,21 +213,29 @@ export class Trainer {
 
   async #save(): Promise<void> {
     if (this.#folder === null) return;
-    const state: RunState = { ...this.#state, fingerprint: this.#fingerprint() };
+    const run: RunState = { ...this.#state, fingerprint: this.#fingerprint() };
     const path = await this.#folder.save({
-      state,
-      trainable: this.#options.model.trainable(),
+      run,
+      ...this.#tensors(),
       optimizer: this.#stepper.optimizerState,
     });
-    await this.#folder.prune(this.config.keepCheckpoints, state.best?.step ?? null);
-    this.#events.emit("save", { step: state.step, path });
+    await this.#folder.prune(this.config.keepCheckpoints, run.best?.step ?? null);
+    this.#events.emit("save", { step: run.step, path });
+  }
+
+  /** What makes the model what it is now. */
+  #tensors(): ModelTensors {
+    const { model } = this.#options;
+    return { trainable: model.trainable(), state: model.state?.() ?? {} };
   }
 
   async #loadBest(): Promise<void> {
     const { step, best } = this.#state;
     if (!this.config.loadBest || best === null || best.step === step) return;
-    const parameters = this.#bestParameters ?? (await this.#folder?.readTrainable(best.step));
-    if (parameters !== undefined) this.#options.model.setTrainable(parameters);
+    const tensors = this.#bestTensors ?? (await this.#folder?.readModel(best.step));
+    if (tensors === undefined) return;
+    this.#options.model.setTrainable(tensors.trainable);
+    this.#options.model.setState?.(tensors.state);
   }
 
   #exhausted(): boolean {
@@ -259,13 +265,7 @@ const DECISIVE = [
   "seed",
 ] as const satisfies readonly (keyof TrainingConfig)[];
 
-function optimizerOf(config: TrainingConfig, paramGroups: ParamGroupRule | undefined): Optimizer {
-  const { beta1, beta2, epsilon, weightDecay, momentum } = config;
-  if (config.optimizer === "sgd") return sgd({ momentum, weightDecay, paramGroups });
-  return adamW({ beta1, beta2, epsilon, weightDecay, paramGroups });
-}
-
-function requireFinite(step: number, values: Readonly<Record<string, number>>): void {
+function requireFinite(step: number, values: StepMetrics): void {
   for (const [name, value] of Object.entries(values)) {
     if (Number.isFinite(value)) continue;
     throw new PeftError(

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { HostTensor, Named } from "@peftjs/core";
+import type { StepTensors } from "../step/stepper.ts";
 import { readTensors, writeTensors } from "./tensorFile.ts";
 
 /** Best evaluation so far. */
@@ -11,7 +12,7 @@ export interface Best {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
-/** The small part of a run's state; the rest are tensors. */
+/** The small part of what a run goes on from; the rest are tensors. */
 export interface RunState {
   /** Optimizer steps done. */
   readonly step: number;
@@ -25,15 +26,18 @@ export interface RunState {
   readonly fingerprint: Readonly<Record<string, unknown>>;
 }
 
-export interface Checkpoint {
-  readonly state: RunState;
-  readonly trainable: Named<HostTensor>;
-  readonly optimizer: Named<HostTensor>;
+/** What makes a model what it is at a step. */
+export type ModelTensors = Omit<StepTensors, "optimizer">;
+
+export interface Checkpoint extends StepTensors {
+  readonly run: RunState;
 }
 
-const STATE = "trainer_state.json";
+const RUN = "trainer_state.json";
 const TRAINABLE = "trainable.safetensors";
 const OPTIMIZER = "optimizer.safetensors";
+/** Only where methods keep something. */
+const STATE = "method_state.safetensors";
 
 /** `<outputDir>/checkpoints/step-<N>`, each complete from the moment it exists: written beside and renamed. */
 export class CheckpointFolder {
@@ -60,19 +64,19 @@ export class CheckpointFolder {
 
   /** Every file is on the disk before the folder gets its name. Returns the folder. */
   async save(checkpoint: Checkpoint): Promise<string> {
-    const target = this.path(checkpoint.state.step);
+    const { run, trainable, optimizer, state } = checkpoint;
+    const target = this.path(run.step);
     const draft = `${target}.draft`;
     await rm(draft, { recursive: true, force: true });
     await mkdir(draft, { recursive: true });
-    await writeTensors(join(draft, TRAINABLE), checkpoint.trainable);
-    await writeTensors(join(draft, OPTIMIZER), checkpoint.optimizer);
+    const files: Record<string, Named<HostTensor>> = { [TRAINABLE]: trainable, [OPTIMIZER]: optimizer };
+    if (Object.keys(state).length > 0) files[STATE] = state;
     const bytes: Record<string, number> = {};
-    for (const file of [TRAINABLE, OPTIMIZER]) {
+    for (const [file, tensors] of Object.entries(files)) {
+      await writeTensors(join(draft, file), tensors);
       bytes[file] = (await stat(join(draft, file))).size;
     }
-    await writeFile(join(draft, STATE), `${JSON.stringify({ ...checkpoint.state, bytes }, null, 2)}\n`, {
-      flush: true,
-    });
+    await writeFile(join(draft, RUN), `${JSON.stringify({ ...run, bytes }, null, 2)}\n`, { flush: true });
     await rm(target, { recursive: true, force: true });
     await rename(draft, target);
     return target;
@@ -81,15 +85,20 @@ export class CheckpointFolder {
   /** The newest checkpoint whose files are all there in full; null without one. */
   async newest(): Promise<Checkpoint | null> {
     for (const step of [...(await this.steps())].reverse()) {
-      const state = await this.#readState(step);
-      if (state !== null) return { state, ...(await this.#readAll(step)) };
+      const run = await this.#readRun(step);
+      if (run === null) continue;
+      return { run, ...(await this.readModel(step)), optimizer: await readTensors(join(this.path(step), OPTIMIZER)) };
     }
     return null;
   }
 
-  /** Trained parameters of one checkpoint. */
-  readTrainable(step: number): Promise<Named<HostTensor>> {
-    return readTensors(join(this.path(step), TRAINABLE));
+  /** Parameters and state of one checkpoint. */
+  async readModel(step: number): Promise<ModelTensors> {
+    const state = join(this.path(step), STATE);
+    return {
+      trainable: await readTensors(join(this.path(step), TRAINABLE)),
+      state: existsSync(state) ? await readTensors(state) : {},
+    };
   }
 
   /** Removes all but the latest `keep` and the best one, and what an interrupted save left behind. */
@@ -103,23 +112,16 @@ export class CheckpointFolder {
     await Promise.all(drafts.map((name) => rm(join(this.#root, name), { recursive: true, force: true })));
   }
 
-  async #readAll(step: number): Promise<{ trainable: Named<HostTensor>; optimizer: Named<HostTensor> }> {
-    return {
-      trainable: await this.readTrainable(step),
-      optimizer: await readTensors(join(this.path(step), OPTIMIZER)),
-    };
-  }
-
   /** Null when the folder is not a complete checkpoint (a copy that was cut short, say). */
-  async #readState(step: number): Promise<RunState | null> {
+  async #readRun(step: number): Promise<RunState | null> {
     try {
-      const { bytes, ...state } = JSON.parse(await readFile(join(this.path(step), STATE), "utf8")) as RunState & {
+      const { bytes, ...run } = JSON.parse(await readFile(join(this.path(step), RUN), "utf8")) as RunState & {
         bytes: Record<string, number>;
       };
       for (const [file, size] of Object.entries(bytes)) {
         if ((await stat(join(this.path(step), file))).size !== size) return null;
       }
-      return state.step === step ? state : null;
+      return run.step === step ? run : null;
     } catch {
       return null;
     }

@@ -23,7 +23,7 @@ export function consoleLogger({ stream = process.stderr }: ConsoleLoggerOptions 
       if (!stream.isTTY) return;
       bar = new SingleBar({
         stream,
-        format: `${colors.cyan("{bar}")} {value}/{total} · loss {loss} · lr {rate} · {duration_formatted} + {eta_formatted}{latest}`,
+        format: `${colors.cyan("{bar}")} {value}/{total} · loss {loss}{penalty} · lr {rate} · {duration_formatted} + {eta_formatted}{latest}`,
         barsize: 24,
         barCompleteChar: "█",
         barIncompleteChar: "░",
@@ -31,10 +31,15 @@ export function consoleLogger({ stream = process.stderr }: ConsoleLoggerOptions 
         clearOnComplete: true,
         noTTYOutput: false,
       });
-      bar.start(totalSteps, resumedFrom, { loss: "…", rate: "…", latest });
+      bar.start(totalSteps, resumedFrom, { loss: "…", penalty: "", rate: "…", latest });
     },
-    step: ({ step, loss, learningRate }) =>
-      bar?.update(step, { loss: loss.toFixed(4), rate: learningRate.toExponential(2), latest }),
+    step: ({ step, loss, penalty, learningRate }) =>
+      bar?.update(step, {
+        loss: loss.toFixed(4),
+        penalty: penalty === undefined ? "" : ` (penalty ${penalty.toFixed(4)})`,
+        rate: learningRate.toExponential(2),
+        latest,
+      }),
     evaluate: (event) => {
       latest = ` · ${describe(event)}`;
       print(

@@ -94,6 +94,15 @@ export function viewHost(layout: Layout, tensors: Named<HostTensor>): Named<Host
   return result;
 }
 
+/** The part of a layout whose tensors are there. */
+export function presentIn(layout: Layout, tensors: Named<unknown>): Layout {
+  return {
+    ...layout,
+    joined: layout.joined.filter(({ key }) => key in tensors),
+    single: layout.single.filter((name) => name in tensors),
+  };
+}
+
 /** Traced: tensors by name from vectors. */
 export function split(layout: Layout, tensors: Named<tf.Tensor>): Named<tf.Tensor> {
   const result: Record<string, tf.Tensor> = {};

@@ -5,7 +5,7 @@ import type { TrainableModel } from "../model.ts";
 import { clipScale, globalNorm } from "../optim/clip.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { get } from "../optim/tensors.ts";
-import { join, split } from "./layout.ts";
+import { join, presentIn, split } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 
 /** What runs again in the backward pass instead of being kept. */
@@ -25,7 +25,7 @@ export interface StepOptions {
 export interface StepFunctions {
   /**
    * One whole training step: `{ frozen, trainable, optimizer, batch, scalars }` → `{ trainable, optimizer, metrics: { loss,
-   * gradNorm } }`. `scalars` holds `key` (int32 [2]) and what the optimizer asks for.
+   * gradNorm, penalty } }`, the last where a method has one. `scalars` holds `key` (int32 [2]) and what the optimizer asks for.
    */
   readonly full: TensorFunction;
   /**
@@ -33,10 +33,12 @@ export interface StepFunctions {
    * micro-batch's part of the step's total weight, so that the sum is the gradient of the weighted mean over all rows.
    */
   readonly accumulate: TensorFunction;
-  /** The first half of a step in parts: `{ frozen, trainable, batch, scalars }` → `{ accumulated, metrics: { loss, gradNorm } }`. */
+  /** The first half of a step in parts: `{ frozen, trainable, batch, scalars }` → `{ accumulated, metrics }`. */
   readonly gradients: TensorFunction;
   /** The second half, for all tensors or some: `scalars.clip` multiplies the gradients. Runs after `gradients` or `accumulate`. */
   readonly apply: TensorFunction;
+  /** After the update, with the gradients of the first half: `{ frozen, trainable, accumulated, scalars, state }` → `{ state }`. */
+  readonly track: TensorFunction;
 }
 
 /** What a loss depends on follows from the model alone; `apply` learns it when the first half is traced. */
@@ -47,26 +49,28 @@ export function stepFunctions(options: StepOptions): StepFunctions {
   const untouched: Untouched = new Set();
   return {
     full: (args) => {
-      const { loss, grads } = lossAndGradients(options, args, untouched);
-      return { ...update(options, args, { grads, untouched }), metrics: { loss, gradNorm: globalNorm(grads) } };
+      const { metrics, grads } = lossAndGradients(options, args, untouched);
+      return { ...update(options, args, { grads, untouched }), metrics: { ...metrics, gradNorm: globalNorm(grads) } };
     },
     accumulate: (args) => {
-      const { loss, grads } = lossAndGradients(options, args, untouched);
+      const { metrics, grads } = lossAndGradients(options, args, untouched);
       const share = get(group(args, "scalars"), "share");
       const before = group(args, "accumulated");
       const accumulated = mapValues(grads, (g, name) => tf.add(get(before, name), tf.mul(g, share)));
-      return { accumulated, metrics: { loss, gradNorm: globalNorm(accumulated) } };
+      return { accumulated, metrics: { ...metrics, gradNorm: globalNorm(accumulated) } };
     },
     gradients: (args) => {
-      const { loss, grads } = lossAndGradients(options, args, untouched);
-      return { accumulated: grads, metrics: { loss, gradNorm: globalNorm(grads) } };
+      const { metrics, grads } = lossAndGradients(options, args, untouched);
+      return { accumulated: grads, metrics: { ...metrics, gradNorm: globalNorm(grads) } };
     },
     apply: (args) => update({ ...options, maxGradNorm: null }, args, { grads: group(args, "accumulated"), untouched }),
+    track: (args) => ({ state: track(options, args, untouched) }),
   };
 }
 
 interface LossAndGradients {
-  readonly loss: tf.Scalar;
+  /** `loss`, and `penalty` where a method has one. */
+  readonly metrics: Named<tf.Tensor>;
   readonly grads: Named<tf.Tensor>;
 }
 
@@ -78,7 +82,8 @@ function lossAndGradients(
   const trainable = split(layout, group(args, "trainable"));
   const key = get(group(args, "scalars"), "key") as tf.Tensor1D;
   const mode = { training: true, key, recompute: recompute === "blocks" };
-  const compute = (): tf.Scalar => model.loss({ frozen: group(args, "frozen"), trainable }, group(args, "batch"), mode);
+  const parameters = { frozen: group(args, "frozen"), trainable };
+  const compute = (): tf.Scalar => model.loss(parameters, group(args, "batch"), mode);
   // tf.valueAndGrads refuses a parameter that the loss does not depend on; the engine underneath reports it as undefined.
   const { value, grads } = tf.engine().gradients(compute, Object.values(trainable));
   const byName: Record<string, tf.Tensor> = {};
@@ -87,7 +92,9 @@ function lossAndGradients(
     if (gradient === undefined || gradient === null) untouched.add(name);
     else byName[name] = gradient;
   });
-  return { loss: value, grads: join(layout, byName) };
+  const penalties = [...(model.penalties?.(parameters) ?? [])];
+  const metrics = penalties.length === 0 ? { loss: value } : { loss: value, penalty: tf.addN(penalties) };
+  return { metrics, grads: join(layout, byName) };
 }
 
 interface Gradients {
@@ -133,12 +140,27 @@ function restoreUntouched(
     untouched,
   }: { readonly before: Named<tf.Tensor>; readonly after: Named<tf.Tensor>; readonly untouched: Untouched },
 ): Named<tf.Tensor> {
-  const affected = layout.joined.filter(
-    ({ key, members }) => after[key] !== undefined && members.some(({ name }) => untouched.has(name)),
-  );
-  const part: Layout = { joined: affected, single: [], pieceNames: {}, groups: {} };
-  const kept = Object.fromEntries(Object.entries(split(part, after)).filter(([name]) => !untouched.has(name)));
-  return { ...after, ...join(part, kept, before) };
+  const affected = layout.joined.filter(({ members }) => members.some(({ name }) => untouched.has(name)));
+  const part = presentIn({ ...layout, joined: affected, single: [] }, after);
+  return { ...after, ...join(part, without(split(part, after), untouched), before) };
+}
+
+/** The state after the update, from what the optimizer was given: clipped gradients, of parameters that have one. */
+function track({ model, layout }: StepOptions, args: Groups<tf.Tensor>, untouched: Untouched): Named<tf.Tensor> {
+  const accumulated = group(args, "accumulated");
+  const { clip } = group(args, "scalars");
+  const gradients = without(split(presentIn(layout, accumulated), accumulated), untouched);
+  const tensors = {
+    frozen: group(args, "frozen"),
+    trainable: split(layout, group(args, "trainable")),
+    gradients: clip === undefined ? gradients : mapValues(gradients, (g) => tf.mul(g, clip)),
+    state: group(args, "state"),
+  };
+  return model.track?.(tensors) ?? {};
+}
+
+function without<T>(record: Named<T>, names: ReadonlySet<string>): Named<T> {
+  return Object.fromEntries(Object.entries(record).filter(([name]) => !names.has(name)));
 }
 
 function group(args: Groups<tf.Tensor>, name: string): Named<tf.Tensor> {

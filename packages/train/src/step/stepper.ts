@@ -1,17 +1,19 @@
-import { float32, int32, PeftError, sizeOf, zeros } from "@peftjs/core";
+import { int32, PeftError, sizeOf } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
-import type { CompiledFunction, Counters, Engine } from "@peftjs/engine";
+import type { CompiledFunction, Counters, Engine, Groups } from "@peftjs/engine";
 import { releaseTensors } from "@peftjs/engine";
 import type { TrainableModel } from "../model.ts";
 import { clipFactor } from "../optim/clip.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { initialState } from "../optim/tensors.ts";
+import { get, initialState, scalar } from "../optim/tensors.ts";
+import { requireSameTensors } from "../resume.ts";
 import { batchWeight } from "../weights.ts";
+import { copyAll, first, zerosLike } from "./hostTensors.ts";
 import { createLayout, JOINED_SIZE, joinHost, viewHost } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import { partsOf } from "./parts.ts";
 import { stepFunctions } from "./step.ts";
-import type { Recompute } from "./step.ts";
+import type { Recompute, StepFunctions } from "./step.ts";
 
 /** 64 MB of parameters. */
 const WHOLE_SIZE = 1 << 24;
@@ -30,6 +32,8 @@ export interface StepperOptions {
   readonly joinedSize?: number;
   /** Largest number of trainable elements that one program computes and updates; more are updated part by part. */
   readonly wholeSize?: number;
+  /** Optimizer steps of the run, for methods whose schedules end with it. */
+  readonly totalSteps?: number | null;
 }
 
 export interface StepInput {
@@ -47,6 +51,22 @@ export interface StepMetrics {
   readonly loss: number;
   /** Global gradient norm before clipping. */
   readonly gradNorm: number;
+  /** The part of `loss` that is penalties; absent when no method has one. */
+  readonly penalty?: number;
+}
+
+/** What a run goes on from. */
+export interface StepTensors {
+  readonly trainable: Named<HostTensor>;
+  readonly optimizer: Named<HostTensor>;
+  /** What methods keep from step to step. */
+  readonly state: Named<HostTensor>;
+}
+
+/** Gradients of a step, and what they came with. */
+interface Gradients {
+  readonly accumulated: Named<HostTensor>;
+  readonly metrics: StepMetrics;
 }
 
 type StepArguments = Readonly<Record<"trainable" | "optimizer" | "scalars", Named<HostTensor>>>;
@@ -58,13 +78,12 @@ type StepArguments = Readonly<Record<"trainable" | "optimizer" | "scalars", Name
 export class Stepper {
   readonly #options: StepperOptions;
   readonly #layout: Layout;
-  readonly #metrics = { loss: float32([0], []), gradNorm: float32([0], []) };
-  readonly #full: CompiledFunction;
-  readonly #accumulate: CompiledFunction;
-  readonly #apply: CompiledFunction;
-  readonly #gradients: CompiledFunction;
-  /** Whether gradients and update are programs of their own, the latter part by part. */
+  readonly #metrics = { loss: scalar(0), gradNorm: scalar(0), penalty: scalar(0) };
+  readonly #programs: Readonly<Record<keyof StepFunctions, CompiledFunction>>;
+  /** Whether the update runs part by part. */
   readonly #inParts: boolean;
+  /** Whether gradients and update are programs of their own: in parts, or because methods look at the gradients after the update. */
+  readonly #apart: boolean;
   readonly #trainable: Named<HostTensor>;
   readonly #optimizer: Named<HostTensor>;
   /** Parameters by name, over the memory of `#trainable`. */
@@ -88,12 +107,17 @@ export class Stepper {
     this.#views = viewHost(this.#layout, this.#trainable);
     model.setTrainable(this.#views);
     const functions = stepFunctions({ ...options, recompute: options.recompute ?? "none", layout: this.#layout });
-    this.#full = engine.compile(functions.full, { constant: ["frozen"] });
-    this.#accumulate = engine.compile(functions.accumulate, { constant: ["frozen"] });
-    this.#gradients = engine.compile(functions.gradients, { constant: ["frozen"], returnMemory: true });
-    this.#apply = engine.compile(functions.apply, { maxPrograms: MAX_PART_PROGRAMS });
     const elements = Object.values(trainable).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     this.#inParts = elements > (options.wholeSize ?? WHOLE_SIZE);
+    this.#apart = this.#inParts || model.tracks === true;
+    const constant = ["frozen"];
+    this.#programs = {
+      full: engine.compile(functions.full, { constant }),
+      accumulate: engine.compile(functions.accumulate, { constant }),
+      gradients: engine.compile(functions.gradients, { constant, returnMemory: this.#inParts }),
+      apply: engine.compile(functions.apply, { maxPrograms: MAX_PART_PROGRAMS }),
+      track: engine.compile(functions.track, { constant }),
+    };
   }
 
   /** State by `<slot>.<parameter>`, as views of live memory. */
@@ -108,111 +132,110 @@ export class Stepper {
 
   /** Programs built and run so far for steps of one batch. */
   get counters(): Counters {
-    return this.#inParts ? this.#gradients.counters : this.#full.counters;
+    return (this.#apart ? this.#programs.gradients : this.#programs.full).counters;
   }
 
-  /** Puts saved parameters and optimizer state in place of the current ones. */
-  restore(trainable: Named<HostTensor>, optimizer: Named<HostTensor>): void {
-    requireSame("parameters", this.#views, trainable);
-    requireSame("optimizer state", this.optimizerState, optimizer);
+  /** Puts what was saved in place of what is there. */
+  restore({ trainable, optimizer, state }: StepTensors): void {
+    const { model } = this.#options;
+    const live = model.state?.() ?? {};
+    requireSameTensors("parameters", this.#views, trainable);
+    requireSameTensors("optimizer state", this.optimizerState, optimizer);
+    requireSameTensors("method state", live, state);
     copyAll(trainable, this.#views);
     copyAll(optimizer, this.optimizerState);
-    this.#options.model.setTrainable(this.#views);
+    copyAll(state, live);
+    model.setTrainable(this.#views);
   }
 
   async step(input: StepInput): Promise<StepMetrics> {
-    const { model, optimizer } = this.#options;
+    const { model, optimizer, totalSteps = null } = this.#options;
     this.#takeIn(model.trainable());
     const args = {
       trainable: this.#trainable,
       optimizer: this.#optimizer,
       scalars: optimizer.scalars(input.step, input.learningRate),
     };
-    const metrics = await (input.batches.length > 1
-      ? this.#several(input, args)
-      : this.#inParts
-        ? this.#singleInParts(input, args)
-        : this.#single(input, args));
-    await model.afterStep?.(input.step);
+    const several = input.batches.length > 1;
+    const metrics = await (several || this.#apart ? this.#inTwo(input, args) : this.#whole(input, args));
+    await model.afterStep?.(input.step, totalSteps);
     return metrics;
   }
 
   async dispose(): Promise<void> {
-    const functions = [this.#full, this.#accumulate, this.#apply, this.#gradients];
-    await Promise.all(functions.map((fn) => fn.dispose()));
+    await Promise.all(Object.values(this.#programs).map((program) => program.dispose()));
   }
 
-  async #single(input: StepInput, args: StepArguments): Promise<StepMetrics> {
+  async #whole(input: StepInput, args: StepArguments): Promise<StepMetrics> {
     const [batch = {}] = input.batches;
     const { trainable, optimizer } = args;
-    await this.#full.run(
-      {
-        ...args,
-        frozen: this.#options.model.frozen(),
-        batch,
-        scalars: { ...args.scalars, key: this.#key(input.firstBatch) },
-      },
+    const scalars = { ...args.scalars, key: this.#key(input.firstBatch) };
+    const results = await this.#programs.full.run(
+      { ...args, frozen: this.#options.model.frozen(), batch, scalars },
       { trainable, optimizer, metrics: this.#metrics },
     );
-    return { loss: first(this.#metrics.loss), gradNorm: first(this.#metrics.gradNorm) };
+    return metricsOf(results);
   }
 
   /** Gradients and update one after the other: what is written in one run is copied by the runtime, and that is as much as a part. */
-  async #singleInParts(input: StepInput, args: StepArguments): Promise<StepMetrics> {
-    const [batch = {}] = input.batches;
-    const { accumulated = {} } = await this.#gradients.run(
-      {
-        frozen: this.#options.model.frozen(),
-        trainable: args.trainable,
-        batch,
-        scalars: { key: this.#key(input.firstBatch) },
-      },
+  async #inTwo(input: StepInput, args: StepArguments): Promise<StepMetrics> {
+    const several = input.batches.length > 1;
+    const gradients = await (several ? this.#several(input, args) : this.#one(input, args));
+    await this.#update(args, gradients);
+    if (!several) releaseTensors(gradients.accumulated);
+    return gradients.metrics;
+  }
+
+  async #one({ batches: [batch = {}], firstBatch }: StepInput, { trainable }: StepArguments): Promise<Gradients> {
+    const scalars = { key: this.#key(firstBatch) };
+    const results = await this.#programs.gradients.run(
+      { frozen: this.#options.model.frozen(), trainable, batch, scalars },
       { metrics: this.#metrics },
     );
-    const gradNorm = first(this.#metrics.gradNorm);
-    await this.#update(args, { accumulated, gradNorm });
-    releaseTensors(accumulated);
-    return { loss: first(this.#metrics.loss), gradNorm };
+    return { accumulated: results["accumulated"] ?? {}, metrics: metricsOf(results) };
   }
 
-  async #update(
-    { trainable, optimizer, scalars }: StepArguments,
-    { accumulated, gradNorm }: { readonly accumulated: Named<HostTensor>; readonly gradNorm: number },
-  ): Promise<void> {
-    const { maxGradNorm } = this.#options;
-    const clip = maxGradNorm === null ? {} : { clip: float32([clipFactor(gradNorm, maxGradNorm)], []) };
-    const { slots, elementwise } = this.#options.optimizer;
-    const whole = { trainable, optimizer, accumulated };
-    const parts = this.#inParts ? partsOf({ ...whole, layout: this.#layout, slots, elementwise }) : [whole];
-    for (const part of parts) {
-      const into = { trainable: part.trainable, optimizer: part.optimizer };
-      await this.#apply.run({ ...part, scalars: { ...scalars, ...clip } }, into);
-    }
-  }
-
-  async #several(input: StepInput, args: StepArguments): Promise<StepMetrics> {
+  async #several(input: StepInput, { trainable }: StepArguments): Promise<Gradients> {
     const weights = input.batches.map(batchWeight);
     const total = weights.reduce((sum, weight) => sum + weight, 0);
-    const { trainable } = args;
     const sums = (this.#accumulated ??= zerosLike(trainable));
     for (const tensor of Object.values(sums)) tensor.data.fill(0);
     let accumulated: Named<HostTensor> = {};
-    let loss = 0;
+    let [loss, gradNorm] = [0, 0];
+    let penalty: number | undefined;
     for (const [i, batch] of input.batches.entries()) {
       const share = (weights[i] as number) / total;
-      const scalars = { key: this.#key(input.firstBatch + i), share: float32([share], []) };
-      const results = await this.#accumulate.run(
+      const scalars = { key: this.#key(input.firstBatch + i), share: scalar(share) };
+      const results = await this.#programs.accumulate.run(
         { frozen: this.#options.model.frozen(), trainable, accumulated: sums, batch, scalars },
         { accumulated: sums, metrics: this.#metrics },
       );
       // Those that have a gradient.
       accumulated = results["accumulated"] ?? {};
-      loss += share * first(this.#metrics.loss);
+      const metrics = metricsOf(results);
+      loss += share * metrics.loss;
+      // Of the last sums, which are those of the step; penalties do not depend on the batch.
+      ({ gradNorm, penalty } = metrics);
     }
-    // Of the last sums, which are those of the step.
-    const gradNorm = first(this.#metrics.gradNorm);
-    await this.#update(args, { accumulated, gradNorm });
-    return { loss, gradNorm };
+    return { accumulated, metrics: { loss, gradNorm, ...(penalty === undefined ? {} : { penalty }) } };
+  }
+
+  async #update(
+    { trainable, optimizer, scalars }: StepArguments,
+    { accumulated, metrics: { gradNorm } }: Gradients,
+  ): Promise<void> {
+    const { maxGradNorm, model } = this.#options;
+    const clip = maxGradNorm === null ? {} : { clip: scalar(clipFactor(gradNorm, maxGradNorm)) };
+    const { slots, elementwise } = this.#options.optimizer;
+    const whole = { trainable, optimizer, accumulated };
+    const parts = this.#inParts ? partsOf({ ...whole, layout: this.#layout, slots, elementwise }) : [whole];
+    for (const part of parts) {
+      const into = { trainable: part.trainable, optimizer: part.optimizer };
+      await this.#programs.apply.run({ ...part, scalars: { ...scalars, ...clip } }, into);
+    }
+    if (model.tracks !== true) return;
+    const state = model.state?.() ?? {};
+    await this.#programs.track.run({ frozen: model.frozen(), trainable, accumulated, scalars: clip, state }, { state });
   }
 
   /** Values that the model replaced since the last step, instead of writing into what it holds. */
@@ -233,29 +256,11 @@ export class Stepper {
   }
 }
 
-function first(tensor: HostTensor): number {
-  return tensor.data[0] as number;
-}
-
-function zerosLike(tensors: Named<HostTensor>): Named<HostTensor> {
-  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, zeros(tensor.shape)]));
-}
-
-function copyAll(from: Named<HostTensor>, to: Named<HostTensor>): void {
-  for (const [name, tensor] of Object.entries(to)) tensor.data.set((from[name] as HostTensor).data);
-}
-
-function requireSame(what: string, expected: Named<HostTensor>, got: Named<HostTensor>): void {
-  const describe = (tensors: Named<HostTensor>): string[] =>
-    Object.entries(tensors).map(([name, tensor]) => `${name} [${tensor.shape.join(", ")}]`);
-  const wanted = new Set(describe(expected));
-  const found = new Set(describe(got));
-  const missing = [...wanted].filter((entry) => !found.has(entry));
-  const extra = [...found].filter((entry) => !wanted.has(entry));
-  if (missing.length + extra.length === 0) return;
-  throw new PeftError(
-    "RESUME_MISMATCH",
-    `The checkpoint's ${what} do not fit the model: missing ${missing.slice(0, 3).join(", ") || "none"}; unknown ${extra.slice(0, 3).join(", ") || "none"}. ` +
-      "Resume with the model and adapter of the interrupted run, or choose another outputDir.",
-  );
+function metricsOf({ metrics = {} }: Groups<HostTensor>): StepMetrics {
+  const { penalty } = metrics;
+  return {
+    loss: first(get(metrics, "loss")),
+    gradNorm: first(get(metrics, "gradNorm")),
+    ...(penalty === undefined ? {} : { penalty: first(penalty) }),
+  };
 }
