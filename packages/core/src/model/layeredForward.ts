@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { AttachedLayer, View } from "../adapter/view.ts";
+import { withTokenRows } from "../adapter/tokens.ts";
 import { PeftError } from "../errors.ts";
 import { didYouMean } from "../nearMisses.ts";
 import { attention, dropout, recompute, type DropoutSite } from "../ops/index.ts";
@@ -16,12 +17,17 @@ export interface LayeredForwardOptions {
   readonly key?: tf.Tensor1D | undefined;
   /** Blocks keep their inputs alone for the backward pass. */
   readonly recompute?: boolean | undefined;
+  /** Which active adapter computes each row of the batch, −1: none. int32 [B]. In a mixed view only. */
+  readonly adapterIndex?: tf.Tensor1D | undefined;
   /**
    * Told what goes into each layer, [n, in] or ids [n], and which tensor of the model that is: the same one for layers that share it.
    * The model then computes every position of every block.
    */
   readonly observe?: ((path: string, x: tf.Tensor, source: tf.Tensor) => void) | undefined;
 }
+
+/** x → y of a layer, with or without adapters around it. */
+type Layer = (x: tf.Tensor2D) => tf.Tensor2D;
 
 /** The block that is being run, and the tensors that stand for its trainable parameters. */
 interface CurrentBlock {
@@ -47,40 +53,32 @@ export class LayeredForward implements Forward {
   }
 
   parameter(name: string): tf.Tensor {
-    const key = this.#options.view.keys.get(name);
-    if (key === undefined) {
+    const { view } = this.#options;
+    const different = view.mixed?.find((own) => !sameTensor(own, view, name));
+    if (different !== undefined) {
       throw new PeftError(
-        "PARAMETER_UNKNOWN",
-        `The model has no parameter "${name}".${didYouMean(name, this.#options.view.keys.keys())}`,
+        "MIXED_UNSUPPORTED",
+        `The adapter "${different.active[0]?.name}" has a "${name}" of its own, which the model applies to all rows at once. ` +
+          "In a mixed batch adapters may differ in linear and embedding layers only: run its rows in a batch of their own.",
       );
     }
-    return this.#tensor(key);
+    return this.#parameter(view, name);
   }
 
   linear(path: string, x: tf.Tensor): tf.Tensor {
     const site = this.#site(path, "linear");
     const flat = x.rank === 2 ? (x as tf.Tensor2D) : (tf.reshape(x, [-1, site.inFeatures]) as tf.Tensor2D);
     this.#options.observe?.(path, flat, x);
-    const weight = this.parameter(site.weight) as tf.Tensor2D;
-    const bias = site.bias === null ? null : (this.parameter(site.bias) as tf.Tensor1D);
-    const y = this.#fold(path, { x: flat, weight, bias }, (input): tf.Tensor2D => {
-      const product: tf.Tensor2D = tf.matMul(input, weight, false, site.layout === "out_in");
-      return bias === null ? product : (tf.add(product, bias) as tf.Tensor2D);
-    });
+    const y = this.#layer(site, flat);
     return x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), site.outFeatures]);
   }
 
   embedding(path: string, ids: tf.Tensor): tf.Tensor {
     const site = this.#site(path, "embedding");
-    const weight = this.parameter(site.weight) as tf.Tensor2D;
     const flat = ids.rank === 1 ? ids : tf.reshape(ids, [-1]);
     this.#options.observe?.(path, flat, ids);
     // Methods see the ids where a linear layer has its input; the contract names one type for both.
-    const y = this.#fold(
-      path,
-      { x: flat as unknown as tf.Tensor2D, weight, bias: null },
-      (input) => tf.gather(weight, input as unknown as tf.Tensor1D) as tf.Tensor2D,
-    );
+    const y = this.#layer(site, flat as unknown as tf.Tensor2D);
     return ids.rank === 1 ? y : tf.reshape(y, [...ids.shape, site.outFeatures]);
   }
 
@@ -125,45 +123,105 @@ export class LayeredForward implements Forward {
 
   /** Keys of the parameters below a module path that learn, those of adapters on its layers included. */
   #trainableBelow(path: string): string[] {
-    const { keys, layers, slots } = this.#options.view;
+    const { keys, layers, slots, tokens } = this.#options.view;
     const below = ([name]: readonly [string, unknown]): boolean => name.startsWith(`${path}.`);
     const own = [...keys].filter(below).map(([, key]) => key);
     const attached = [...layers].filter(below).flatMap(([, list]) => list.flatMap((layer) => [...layer.keys.values()]));
-    return [...new Set([...own, ...attached])].filter((key) => slots.has(key));
+    const rows = [...tokens].filter(below).flatMap(([, list]) => list.map((entry) => entry.rows));
+    return [...new Set([...own, ...attached, ...rows])].filter((key) => slots.has(key));
   }
 
-  #fold(
-    path: string,
-    { x, weight, bias }: { readonly x: tf.Tensor2D; readonly weight: tf.Tensor2D; readonly bias: tf.Tensor1D | null },
-    base: (x: tf.Tensor2D) => tf.Tensor2D,
+  #layer(site: LayerSite, x: tf.Tensor2D): tf.Tensor2D {
+    const { view } = this.#options;
+    const base = this.#base(view, site);
+    return view.mixed === null ? this.#fold(view, site, base)(x) : this.#select(view.mixed, { site, x, base });
+  }
+
+  /** Row by row the output of the adapter it belongs to. The base product is computed once for all that do not replace it. */
+  #select(
+    mixed: readonly View[],
+    { site, x, base }: { readonly site: LayerSite; readonly x: tf.Tensor2D; readonly base: Layer },
   ): tf.Tensor2D {
-    const { layers, unmerged } = this.#options.view;
-    const attached = layers.get(path);
-    if (attached === undefined) return base(x);
-    const { site } = (attached as readonly [AttachedLayer])[0].layer;
-    const weightKey = unmerged.get(site.weight);
-    const biasKey = site.bias === null ? undefined : unmerged.get(site.bias);
-    const own = {
-      weight: weightKey === undefined ? weight : (this.#tensor(weightKey) as tf.Tensor2D),
-      bias: biasKey === undefined ? bias : (this.#tensor(biasKey) as tf.Tensor1D),
+    const shared = base(x);
+    const once: Layer = (input) => (input === x ? shared : base(input));
+    const parameters = site.bias === null ? [site.weight] : [site.weight, site.bias];
+    const rows = this.#rows(site, x.shape[0]);
+    return mixed.reduce((y, own, i) => {
+      const same = parameters.every((name) => sameTensor(own, this.#options.view, name));
+      if (same && !own.layers.has(site.path)) return y;
+      const output = this.#fold(own, site, same ? once : this.#base(own, site))(x);
+      return tf.where(tf.equal(rows, tf.scalar(i, "int32")), output, y);
+    }, shared);
+  }
+
+  /** The adapter of every row of a layer's input, [n, 1]: the batch's rows one after another, each as often as it has positions. */
+  #rows({ path }: LayerSite, n: number): tf.Tensor2D {
+    const index = this.#options.adapterIndex as tf.Tensor1D;
+    const batch = index.shape[0];
+    if (n % batch !== 0) {
+      throw new PeftError(
+        "MIXED_UNSUPPORTED",
+        `The input of ${path} has ${n} rows, which cannot be divided among the ${batch} rows of the batch. Activate one adapter at a time.`,
+      );
+    }
+    return tf.reshape(tf.tile(tf.reshape(index, [batch, 1]), [1, n / batch]), [n, 1]);
+  }
+
+  /** The layer without adapters on it: x·Wᵀ + b, or rows of a table. */
+  #base(view: View, site: LayerSite): Layer {
+    if (site.kind === "embedding") return (ids) => this.#lookUp(view, site, ids as unknown as tf.Tensor1D);
+    const weight = this.#parameter(view, site.weight) as tf.Tensor2D;
+    const bias = site.bias === null ? null : (this.#parameter(view, site.bias) as tf.Tensor1D);
+    return (x) => {
+      const product: tf.Tensor2D = tf.matMul(x, weight, false, site.layout === "out_in");
+      return bias === null ? product : (tf.add(product, bias) as tf.Tensor2D);
     };
-    const layered = attached.reduce<(input: tf.Tensor2D) => tf.Tensor2D>(
+  }
+
+  /** Trained rows are put among the ones looked up: the table as a whole is not copied. */
+  #lookUp(view: View, { weight }: LayerSite, ids: tf.Tensor1D): tf.Tensor2D {
+    const table = this.#tensor(keyOf(view, weight)) as tf.Tensor2D;
+    return (view.tokens.get(weight) ?? []).reduce(
+      (rows, keys) => {
+        const places = tf.gather(this.#tensor(keys.places) as tf.Tensor1D, ids);
+        return withTokenRows(rows, { places, rows: this.#tensor(keys.rows) as tf.Tensor2D });
+      },
+      tf.gather(table, ids) as tf.Tensor2D,
+    );
+  }
+
+  /** What stands for a base parameter in a view. */
+  #parameter(view: View, name: string): tf.Tensor {
+    return (view.tokens.get(name) ?? []).reduce<tf.Tensor>(
+      (table, keys) => {
+        const [places, rows] = [this.#tensor(keys.places) as tf.Tensor1D, this.#tensor(keys.rows) as tf.Tensor2D];
+        return withTokenRows(table as tf.Tensor2D, { places, rows });
+      },
+      this.#tensor(keyOf(view, name)),
+    );
+  }
+
+  /** A view's adapters around a layer, y = fₖ(… f₁(base)). */
+  #fold(view: View, site: LayerSite, base: Layer): Layer {
+    const attached = view.layers.get(site.path);
+    if (attached === undefined) return base;
+    const own = (name: string): tf.Tensor => {
+      const key = view.unmerged.get(name);
+      return key === undefined ? this.#parameter(view, name) : this.#tensor(key);
+    };
+    const weight = own(site.weight) as tf.Tensor2D;
+    const bias = site.bias === null ? null : (own(site.bias) as tf.Tensor1D);
+    return attached.reduce<Layer>(
       (below, { adapter, layer, keys }, index) =>
-        (input) =>
+        (x) =>
           (adapter.method.forward as NonNullable<typeof adapter.method.forward>)({
-            site: layer.site,
-            config: layer.config,
-            params: this.#params({ keys }),
-            x: input,
-            base: below,
-            innermost: index === 0 && !this.#options.view.unmerged.has(layer.site.weight),
-            ...own,
+            ...{ site, config: layer.config, params: this.#params({ keys }), x, base: below, weight, bias },
+            innermost: index === 0 && !view.unmerged.has(site.weight),
             training: this.training,
             dropout: (value, rate) => this.dropout(value, rate),
           }),
       base,
     );
-    return layered(x);
   }
 
   #params({ keys }: Pick<AttachedLayer, "keys">): Named<tf.Tensor> {
@@ -202,4 +260,16 @@ export class LayeredForward implements Forward {
       throw new PeftError("LAYER_UNKNOWN", `The layer "${path}" is of kind ${site.kind}, but is called as ${kind}.`);
     return site;
   }
+}
+
+/** Key of the tensor that stands for a base parameter in a view. */
+function keyOf({ keys }: View, name: string): string {
+  const key = keys.get(name);
+  if (key !== undefined) return key;
+  throw new PeftError("PARAMETER_UNKNOWN", `The model has no parameter "${name}".${didYouMean(name, keys.keys())}`);
+}
+
+/** Whether a parameter is the same tensor in two views whose values are all frozen. */
+function sameTensor(own: View, view: View, name: string): boolean {
+  return !own.tokens.has(name) && own.frozen[keyOf(own, name)] === view.frozen[keyOf(view, name)];
 }
