@@ -1,5 +1,5 @@
-import { didYouMean, targetFields } from "@peftjs/core";
-import type { Wire } from "@peftjs/core";
+import { didYouMean, patternValue, targetFields } from "@peftjs/core";
+import type { LayerSite, SiteContext, Wire } from "@peftjs/core";
 import { z } from "zod";
 import { EvaOptions, evaWire } from "../eva/options.ts";
 
@@ -90,7 +90,21 @@ export const loraWire: Wire<LoraConfig> = {
   accepts: (json) => json["use_dora"] !== true && json["use_qalora"] !== true,
 };
 
+/** Short names of A and B on a layer. */
+export function factorNames({ kind }: LayerSite): { readonly a: string; readonly b: string } {
+  return kind === "embedding" ? { a: "embeddingA", b: "embeddingB" } : { a: "a", b: "b" };
+}
+
 /** s = α/r, or α/√r (rsLoRA). */
 export function loraScale(config: Pick<LoraConfig, "alpha" | "rank" | "useRslora">): number {
   return config.alpha / (config.useRslora ? Math.sqrt(config.rank) : config.rank);
+}
+
+/** The config of one layer: its own rank and alpha. */
+export function loraSiteConfig<Config extends LoraConfig>({ site, config }: SiteContext<Config>): Config {
+  return {
+    ...config,
+    rank: patternValue(config.rankPattern, site.path) ?? config.rank,
+    alpha: patternValue(config.alphaPattern, site.path) ?? config.alpha,
+  };
 }

@@ -1,12 +1,14 @@
-import { defineMethod, patternValue, PeftError } from "@peftjs/core";
+import { defineMethod, PeftError } from "@peftjs/core";
 import type { DeltaContext, ForwardContext, LayerSite, Method, SiteContext } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
+import { combineLora } from "../combine/loraCombine.ts";
 import { calibrateEva } from "../eva/calibrate.ts";
-import { LoraConfig, loraScale, loraWire } from "./config.ts";
+import { factorNames, LoraConfig, loraScale, loraSiteConfig, loraWire } from "./config.ts";
 import { loraFile } from "./file.ts";
 import { initLora } from "./init.ts";
 import { loraDelta, loraEmbeddingUpdate, loraUpdate } from "./layer.ts";
 import type { LoraTensors } from "./layer.ts";
+import { refitLora } from "./refit.ts";
 
 /**
  * LoRA (Hu et al. 2021): a layer y = x·Wᵀ + b becomes y = x·Wᵀ + b + s·drop(x)·Aᵀ·Bᵀ with W and b frozen,
@@ -26,7 +28,9 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
   file: loraFile,
   forward,
   delta,
-  trains: ({ name, targets, config }) => trainsLoraBias(config.bias, name, targets),
+  combine: combineLora,
+  refit: refitLora,
+  trains: ({ name, targets, config }) => trainsBias(config.bias, name, targets),
 });
 
 function forward(context: ForwardContext<LoraConfig>): tf.Tensor2D {
@@ -49,32 +53,23 @@ function delta(context: DeltaContext<LoraConfig>): { weight: tf.Tensor2D; bias?:
   return { weight, bias: tf.mul(tensors.bias, tensors.scale) };
 }
 
-/** The config of one layer: its own rank and alpha. */
-export function loraSiteConfig<Config extends LoraConfig>({ site, config }: SiteContext<Config>): Config {
-  return {
-    ...config,
-    rank: patternValue(config.rankPattern, site.path) ?? config.rank,
-    alpha: patternValue(config.alphaPattern, site.path) ?? config.alpha,
-  };
-}
-
 /** The tensors of one layer among the method's parameters. */
 export function loraTensors({
   site,
   params,
   config,
 }: SiteContext<LoraConfig> & { readonly params: Readonly<Record<string, tf.Tensor>> }): LoraTensors {
-  const [a, b] = site.kind === "embedding" ? [params["embeddingA"], params["embeddingB"]] : [params["a"], params["b"]];
+  const { a, b } = factorNames(site);
   return {
-    a: a as tf.Tensor2D,
-    b: b as tf.Tensor2D,
+    a: params[a] as tf.Tensor2D,
+    b: params[b] as tf.Tensor2D,
     bias: params["biasB"] as tf.Tensor1D | undefined,
     scale: loraScale(config),
   };
 }
 
 /** Whether the base parameter `name` is a bias that learns. */
-export function trainsLoraBias(bias: LoraConfig["bias"], name: string, targets: readonly LayerSite[]): boolean {
+export function trainsBias(bias: LoraConfig["bias"], name: string, targets: readonly LayerSite[]): boolean {
   if (bias === "none") return false;
   if (bias === "all") return name === "bias" || name.endsWith(".bias");
   return targets.some((site) => site.bias === name);
