@@ -1,5 +1,5 @@
 import { bitfit, full, head } from "@peftjs/method-classic";
-import { lora } from "@peftjs/method-lora-family";
+import { dora, lora } from "@peftjs/method-lora-family";
 import { MethodRegistry } from "@peftjs/core";
 
 /**
@@ -7,5 +7,5 @@ import { MethodRegistry } from "@peftjs/core";
  * A new method appears everywhere by being added here.
  */
 export function registeredMethods(): MethodRegistry {
-  return new MethodRegistry().use(head).use(bitfit).use(lora).use(full);
+  return new MethodRegistry().use(head).use(bitfit).use(lora).use(dora).use(full);
 }

@@ -8,13 +8,16 @@ import { initDora } from "./init.ts";
 import { doraDelta, magnitudeScale } from "./layer.ts";
 import type { DoraTensors } from "./layer.ts";
 
+/** No rule is known for the magnitudes of combined adapters. */
+const { combine: _combine, ...shared } = lora as unknown as Method<DoraConfig>;
+
 /**
  * DoRA (Liu et al. 2024, eq. 5): direction and magnitude of the weight's rows learn apart. With V = W + s·B·A, n = ‖V‖ over the
  * inputs and c = m/n, a layer y = x·Wᵀ + b becomes y = c⊙(x·Vᵀ) + b; m [out] starts as n. Several adapters each add what they
  * change of the same W: c⊙(x·Vᵀ) − x·Wᵀ. With dropout the change is that of d = drop(x): y = x·Wᵀ + b + c⊙(d·Vᵀ) − d·Wᵀ.
  */
 export const dora: Method<DoraConfig> = defineMethod<DoraConfig>({
-  ...(lora as unknown as Method<DoraConfig>),
+  ...shared,
   name: "dora",
   description: "DoRA: LoRA for the direction of the weights, and a magnitude per output.",
   config: DoraConfig,
