@@ -82,7 +82,7 @@ describe("saveAdapter", () => {
   "task_type": "SEQ_CLS"
 }`);
     const card = readFileSync(join(dir, "README.md"), "utf8");
-    expect(card).toMatch(/^---\nbase_model: "tiny"\nlibrary_name: peft\n/u);
+    expect(card).toMatch(/^---\nbase_model: tiny\nlibrary_name: peft\n/u);
   });
 
   it("writes other names into folders of their own", async () => {

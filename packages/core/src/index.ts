@@ -36,15 +36,25 @@ export { MethodRegistry } from "./method/registry.ts";
 export { isInModules, listTargets, patternValue, resolveTargets, targetFields } from "./targeting.ts";
 export type { TargetConfig, TargetContext } from "./targeting.ts";
 export type { AdaptedLayer, Adapter, Override } from "./adapter/adapter.ts";
+export { tokenFields } from "./adapter/tokens.ts";
+export type { TokenRows } from "./adapter/tokens.ts";
 export type { TrackTensors } from "./adapter/tracking.ts";
 export { peft } from "./peft.ts";
 export type { PeftBuilder, UseOptions } from "./peft.ts";
 export { PeftModel } from "./peftModel.ts";
 export type { CalibrationData } from "./adapter/calibrate.ts";
 export type { TensorRunner } from "./runner.ts";
-export type { AttachOptions, ForwardOptions, MergeOptions, ModelTensors, SetActiveOptions } from "./modelOptions.ts";
+export type {
+  AttachOptions,
+  ForwardOptions,
+  MergeOptions,
+  ModelTensors,
+  SetActiveOptions,
+  UnmergeOptions,
+} from "./modelOptions.ts";
 export { formatTrainableReport } from "./report.ts";
-export type { TrainableReport } from "./report.ts";
+export type { AdapterSize, TrainableReport } from "./report.ts";
+export type { LayerStatus, ModelStatus, RequiresGrad } from "./status.ts";
 export { didYouMean, nearMisses } from "./nearMisses.ts";
 export { readJson, readJsonObject, readText, writeFileAtomic, writeFolderAtomic } from "./files.ts";
 export { openSafetensors, SafetensorsFile } from "./safetensors/read.ts";
@@ -53,7 +63,9 @@ export type { TensorInfo } from "./safetensors/header.ts";
 export { writeSafetensors } from "./safetensors/write.ts";
 export type { WriteSafetensorsOptions } from "./safetensors/write.ts";
 export { loadAdapter, saveAdapter } from "./adapter/files.ts";
-export type { LoadAdapterOptions, LoadReport, SaveAdapterOptions } from "./adapter/files.ts";
+export type { LoadAdapterOptions, SaveAdapterOptions } from "./adapter/files.ts";
+export type { LoadReport, ReadAdapterOptions } from "./adapter/read.ts";
+export type { Warn } from "./warnings.ts";
 export { matmul, matrix, transpose } from "./linalg/matrix.ts";
 export type { HostMatrix } from "./linalg/matrix.ts";
 export { qr } from "./linalg/qr.ts";

@@ -2,6 +2,7 @@ import type * as tf from "@tensorflow/tfjs-core";
 import type { CalibrationData } from "./adapter/calibrate.ts";
 import type { Method } from "./method/method.ts";
 import type { Named } from "./tensors.ts";
+import type { Warn } from "./warnings.ts";
 
 /** The tensors of a program: `model.frozen()` and `model.trainable()`, as tensors. */
 export interface ModelTensors {
@@ -45,4 +46,6 @@ export interface AttachOptions<Config extends object> {
   readonly seed?: number | undefined;
   /** What methods that look at data before they start need. */
   readonly calibration?: CalibrationData | undefined;
+  /** Receives what is worth knowing although nothing failed. Default: the console. */
+  readonly onWarning?: Warn | undefined;
 }

@@ -4,11 +4,14 @@ import type { Method } from "./method/method.ts";
 import type { BaseModel } from "./model/model.ts";
 import type { AttachOptions } from "./modelOptions.ts";
 import { PeftModel } from "./peftModel.ts";
+import type { Warn } from "./warnings.ts";
 
 export interface UseOptions {
   /** Default: "default", then the method's name. */
   readonly name?: string;
   readonly seed?: number;
+  /** Receives what is worth knowing although nothing failed. Default: the console. */
+  readonly onWarning?: Warn;
 }
 
 /** Collects methods for a base model; nothing happens before `apply`. */
@@ -41,6 +44,7 @@ function builder(base: BaseModel, uses: readonly AttachOptions<object>[]): PeftB
         method: method as unknown as Method,
         config: config as object | undefined,
         seed: options.seed,
+        onWarning: options.onWarning,
       };
       return builder(base, [...uses, use]);
     },

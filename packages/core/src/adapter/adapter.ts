@@ -1,3 +1,4 @@
+import { layoutField, withLayout } from "../checkpoint/adapterConfig.ts";
 import { PeftError } from "../errors.ts";
 import type { HostSite, InitContext, InitResult, Method } from "../method/method.ts";
 import { parseConfig } from "../method/parseConfig.ts";
@@ -7,6 +8,7 @@ import { blankGenerator, createGenerator, type Generator } from "../random.ts";
 import { resolveTargets } from "../targeting.ts";
 import { widen } from "../halves.ts";
 import { cloneTensor, type HostTensor, type Named, type StoredTensor } from "../tensors.ts";
+import { printWarning, type Warn } from "../warnings.ts";
 import { calibrate, type CalibrationData } from "./calibrate.ts";
 import { parametersIn, savedModules } from "./savedModules.ts";
 import { tiedNames } from "./tied.ts";
@@ -61,10 +63,15 @@ export interface CreateAdapterOptions {
   readonly method: Method;
   readonly config?: object | undefined;
   readonly seed?: number | undefined;
-  /** The parameters are about to be replaced: nothing is calibrated and random numbers are zeros. */
-  readonly blank?: boolean | undefined;
+  /**
+   * Values are about to be filled in, so nothing is calibrated. "all": no initial value stays, and random numbers are zeros.
+   * "some": those that stay are drawn.
+   */
+  readonly filled?: "all" | "some" | undefined;
   readonly calibration?: CalibrationData | undefined;
   readonly configJson?: Readonly<Record<string, unknown>> | undefined;
+  /** Default: the console. */
+  readonly onWarning?: Warn | undefined;
 }
 
 let created = 0;
@@ -75,20 +82,19 @@ let created = 0;
  */
 export async function createAdapter(base: BaseModel, options: CreateAdapterOptions): Promise<Adapter> {
   const { name, method, seed = 0 } = options;
-  const generator = options.blank === true ? blankGenerator() : createGenerator(seed);
+  const generator = options.filled === "all" ? blankGenerator() : createGenerator(seed);
   const given = parseConfig(method, options.config ?? {});
   const found =
-    options.blank === true
-      ? {}
-      : await calibrate(base, {
-          method,
-          config: given,
+    options.filled === undefined
+      ? await calibrate(base, {
+          ...{ method, generator, config: given, data: options.calibration },
           sites: sitesOf(base, method, given),
-          generator,
-          data: options.calibration,
-        });
-  const config = found.config ?? given;
-  const sites = sitesOf(base, method, config);
+        })
+      : {};
+  const chosen = found.config ?? given;
+  const sites = sitesOf(base, method, chosen);
+  const config = withLayout(method, chosen, sites);
+  warnOfLayout(method, options, config);
   const modulesToSave = savedModules(base, config);
   const adapter: Adapter = {
     id: ++created,
@@ -109,6 +115,20 @@ export async function createAdapter(base: BaseModel, options: CreateAdapterOptio
   addTrained(base, adapter, sites);
   for (const rows of adapter.tokens) adapter.params.set(tokenRowsName(rows), initialTokenRows(base, rows));
   return { ...adapter, layers };
+}
+
+/** Readers trust the field, so a wrong one is worth a word; the default is not the user's. */
+function warnOfLayout(method: Method, options: CreateAdapterOptions, config: object): void {
+  const field = layoutField(method);
+  if (field === undefined) return;
+  const said = (options.config as Readonly<Record<string, unknown>> | undefined)?.[field];
+  const is = (config as Readonly<Record<string, unknown>>)[field];
+  if (said === undefined || said === is) return;
+  const { onWarning = printWarning } = options;
+  onWarning(
+    `The adapter "${options.name}" has ${field}: ${String(said)}, but its layers store their weights ${is === true ? "[in, out]" : "[out, in]"}. ` +
+      `It is set to ${String(is)}, which is also what saveAdapter writes.`,
+  );
 }
 
 function sitesOf(base: BaseModel, method: Method, config: object): LayerSite[] {

@@ -1,7 +1,8 @@
 import type { Adapter } from "../adapter/adapter.ts";
 import type { Method, WireField } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
-import { isInModules, matchesTargets, type TargetConfig } from "../targeting.ts";
+import type { LayerSite } from "../model/site.ts";
+import { isInBlocks, isInModules, matchesTargets, type TargetConfig } from "../targeting.ts";
 
 type Json = Record<string, unknown>;
 
@@ -15,8 +16,15 @@ const ALWAYS: Readonly<Json> = {
   task_type: null,
 };
 
-/** Heads that the Python library adds to `modules_to_save` for classification tasks. */
-const CLASSIFICATION_HEADS: readonly string[] = ["classifier", "score"];
+/** Heads that the Python library adds to `modules_to_save` for a task. */
+const HEADS: Readonly<Record<string, readonly string[]>> = {
+  SEQ_CLS: ["classifier", "score"],
+  TOKEN_CLS: ["classifier", "score"],
+  QUESTION_ANS: ["qa_outputs"],
+};
+
+/** Longer lists of targets are written as the suffixes that name the same layers. */
+const MANY_TARGETS = 20;
 
 /**
  * adapter_config.json of an adapter. Precedence, lowest first: common keys, the method's constants, keys of the file it was loaded
@@ -27,7 +35,9 @@ export function toAdapterConfig(base: BaseModel, adapter: Adapter): Json {
   const json: Json = { ...ALWAYS, ...describeBase(base), ...wire.constants, ...adapter.configJson };
   for (const { field, key, write } of wireFields(adapter.method)) {
     const value = (adapter.config as Json)[field];
-    if (value !== undefined) json[key] = write(value);
+    if (value === undefined) continue;
+    const written = write(value);
+    if (isSet(written) || key in adapter.configJson || wire.whenSet?.includes(key) !== true) json[key] = written;
   }
   json["peft_type"] = wire.peftType;
   json["inference_mode"] = true;
@@ -36,18 +46,42 @@ export function toAdapterConfig(base: BaseModel, adapter: Adapter): Json {
   return json;
 }
 
-/** The config fields of a file, and the keys that no field holds. A null means the field's default. */
+/** The config fields of a file, and the keys to write back as they are. A null means the field's default. */
 export function fromAdapterConfig(
   method: Method,
   json: Readonly<Json>,
 ): { readonly config: Json; readonly rest: Json } {
   const fields = wireFields(method);
   const given = fields.filter(({ key }) => json[key] !== null && json[key] !== undefined);
-  const known = new Set([...fields.map(({ key }) => key), "peft_type", "inference_mode"]);
+  const optional = method.wire.whenSet ?? [];
+  const known = fields.map(({ key }) => key).filter((key) => !optional.includes(key));
+  const dropped = new Set([...known, "peft_type", "inference_mode", "runtime_config"]);
   return {
     config: Object.fromEntries(given.map(({ field, key, read }) => [field, read(json[key])])),
-    rest: Object.fromEntries(Object.entries(json).filter(([key]) => !known.has(key))),
+    rest: Object.fromEntries(Object.entries(json).filter(([key]) => !dropped.has(key))),
   };
+}
+
+/** Whether a value says something: it is not null, false or empty. */
+export function isSet(value: unknown): boolean {
+  if (typeof value === "object" && value !== null) return Object.keys(value).length > 0;
+  return value !== null && value !== undefined && value !== false && value !== "";
+}
+
+/**
+ * The config with what it says of the layers' storage made true: files have a key for it, and readers go by it. Embeddings are
+ * always stored in one way and do not count.
+ */
+export function withLayout<Config extends object>(method: Method, config: Config, sites: readonly LayerSite[]): Config {
+  const field = layoutField(method);
+  const linear = sites.filter(({ kind }) => kind === "linear");
+  if (field === undefined || linear.length === 0) return config;
+  return { ...config, [field]: linear.every(({ layout }) => layout === "in_out") };
+}
+
+/** The config field behind that key, where a method's files have it. */
+export function layoutField(method: Method): string | undefined {
+  return wireFields(method).find(({ key }) => key === "fan_in_fan_out")?.field;
 }
 
 /** JSON as Python's `json.dumps(…, indent=2, sort_keys=True)` writes it, except that whole floats have no `.0`. */
@@ -104,37 +138,36 @@ function describeBase(base: BaseModel): Json {
 function modulesToSave(base: BaseModel, adapter: Adapter): readonly string[] | null {
   const given = (adapter.config as { readonly modulesToSave?: readonly string[] | null }).modulesToSave ?? [];
   const taskType = adapter.configJson["task_type"] ?? describeBase(base)["task_type"];
-  const heads = taskType === "SEQ_CLS" || taskType === "TOKEN_CLS" ? CLASSIFICATION_HEADS : [];
-  const names = [...new Set([...given, ...adapter.modulesToSave, ...heads])];
+  const names = [...new Set([...given, ...adapter.modulesToSave, ...(HEADS[String(taskType)] ?? [])])];
   return names.length === 0 ? null : names;
 }
 
 function targetModules(base: BaseModel, adapter: Adapter): readonly string[] | string {
   const written = adapter.method.wire.config as { readonly [K in keyof TargetConfig]?: WireField };
   const own = adapter.config as Partial<TargetConfig>;
-  const given = written.targetModules === undefined ? null : (own.targetModules ?? null);
-  if (given !== null && !(typeof given === "string" && given.toLowerCase() === "all-linear")) return given;
+  const { targetModules: given = null, layersToTransform = null, layersPattern = null, excludeModules = null } = own;
+  if (written.targetModules !== undefined && given !== null) {
+    // "all-linear" means less to a reader that knows other layers, and Python filters the layers of lists alone.
+    const explicit =
+      typeof given === "string"
+        ? given.toLowerCase() !== "all-linear" && !isSet(layersToTransform)
+        : given.length < MANY_TARGETS;
+    if (explicit) return given;
+  }
   // Layers that the file rules out by other keys may share a suffix with a target.
-  const leftOut = (path: string, block: number | null): boolean => {
-    const { excludeModules = null, layersToTransform = null } = own;
-    if (isInModules(path, adapter.modulesToSave)) return true;
-    if (written.excludeModules !== undefined && excludeModules !== null && matchesTargets(excludeModules, path))
+  const leftOut = (site: LayerSite): boolean => {
+    if (isInModules(site.path, adapter.modulesToSave)) return true;
+    if (written.excludeModules !== undefined && excludeModules !== null && matchesTargets(excludeModules, site.path))
       return true;
-    return (
-      written.layersToTransform !== undefined &&
-      layersToTransform !== null &&
-      ![layersToTransform].flat().includes(block ?? -1)
-    );
+    return written.layersToTransform !== undefined && !isInBlocks({ layersToTransform, layersPattern }, site);
   };
   const targets = adapter.layers.map(({ site }) => site.path);
-  const others = base.sites.flatMap(({ path, block }) =>
-    targets.includes(path) || leftOut(path, block) ? [] : [path],
-  );
+  const others = base.sites.filter((site) => !targets.includes(site.path) && !leftOut(site)).map(({ path }) => path);
   return shortestSuffixes(targets, others);
 }
 
 /** For each target the shortest tail that names none of the others, in alphabetical order. */
-function shortestSuffixes(targets: readonly string[], others: readonly string[]): string[] {
+export function shortestSuffixes(targets: readonly string[], others: readonly string[]): string[] {
   const suffixes = targets.map((path) => {
     const parts = path.split(".");
     const tails = parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));

@@ -1,8 +1,9 @@
-import type { Adapter, Override } from "../adapter/adapter.ts";
+import { parameterOf, type Adapter, type Override } from "../adapter/adapter.ts";
 import { tiedNames } from "../adapter/tied.ts";
 import { PeftError } from "../errors.ts";
 import type { FileForm } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
+import type { LayerSite } from "../model/site.ts";
 import type { HostTensor, StoredTensor } from "../tensors.ts";
 
 /** What the Python library puts before every module path. */
@@ -11,6 +12,8 @@ export const KEY_PREFIX = "base_model.model.";
 /** A tensor of an adapter with its name in the file. */
 export interface FileTensor {
   readonly key: string;
+  /** The layer of the adapter that it belongs to; null for a parameter of the base model. */
+  readonly site: LayerSite | null;
   read(): StoredTensor;
   write(tensor: HostTensor): void;
 }
@@ -23,11 +26,16 @@ export function fileTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
   return [...layerTensors(adapter), ...overrideTensors(base, adapter)];
 }
 
+/** What a method makes of its layers for a file, and whether the tables of adapted embeddings go into it. */
+export interface FormTensorsOptions extends FileForm<object> {
+  readonly saveEmbeddingLayers: boolean | "auto";
+}
+
 /** The tensors of a file whose layers hold what the method made of them. */
 export function formTensors(
   base: BaseModel,
   adapter: Adapter,
-  { params }: FileForm<object>,
+  { params, saveEmbeddingLayers }: FormTensorsOptions,
 ): Map<string, StoredTensor> {
   const layers = [...params].flatMap(([path, tensors]) =>
     Object.entries(tensors).flatMap(([short, tensor]): [string, StoredTensor][] => {
@@ -35,7 +43,24 @@ export function formTensors(
       return key === null ? [] : [[key, tensor]];
     }),
   );
-  return new Map([...layers, ...overrideTensors(base, adapter).map(({ key, read }) => [key, read()] as const)]);
+  return new Map([
+    ...layers,
+    ...overrideTensors(base, adapter).map(({ key, read }) => [key, read()] as const),
+    ...tables(base, adapter, saveEmbeddingLayers),
+  ]);
+}
+
+/** Layers whose tables the Python library saves beside an adapter on them. */
+const WITH_TABLE = /(^|\.)(embed_tokens|lm_head)$/u;
+
+function tables(base: BaseModel, adapter: Adapter, save: boolean | "auto"): [string, StoredTensor][] {
+  return adapter.layers.flatMap(({ site }): [string, StoredTensor][] => {
+    const changed = adapter.overrides.get(site.weight)?.tensor;
+    const isTable = site.kind === "embedding" || WITH_TABLE.test(site.path);
+    const wanted = save === "auto" ? WITH_TABLE.test(site.path) || changed !== undefined : save;
+    if (!isTable || !wanted) return [];
+    return [[`${KEY_PREFIX}${site.path}.base_layer.weight`, changed ?? parameterOf(base, site.weight)]];
+  });
 }
 
 function layerTensors(adapter: Adapter): FileTensor[] {
@@ -47,7 +72,7 @@ function layerTensors(adapter: Adapter): FileTensor[] {
       if (key === null) return [];
       return [
         {
-          key,
+          ...{ key, site },
           read: () => values.get(local) as HostTensor,
           write: (tensor) => void values.set(local, tensor),
         },
@@ -81,7 +106,7 @@ function overrideTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
     const key = path === undefined ? name : `${path}.base_layer${name.slice(path.length)}`;
     return [
       {
-        key: `${KEY_PREFIX}${key}`,
+        ...{ key: `${KEY_PREFIX}${key}`, site: null },
         read: () => (adapter.overrides.get(name) as Override).tensor,
         write: (tensor: HostTensor) =>
           tiedNames(base, name).forEach((tied) => adapter.overrides.set(tied, { kind, tensor })),
@@ -119,7 +144,7 @@ export function matchNames(expected: readonly string[], names: readonly string[]
     const spellings = [key, key.replace(/\.weight$/u, ""), ...withoutOneComponent(key)];
     const match = spellings.find((spelling) => wanted.has(spelling) && !found.has(spelling));
     if (match !== undefined) found.set(match, name);
-    else if (!key.endsWith(".base_layer.weight")) unexpected.push({ name, key });
+    else unexpected.push({ name, key });
   }
   return { found, unexpected, missing: expected.filter((key) => !found.has(key)) };
 }

@@ -39,6 +39,10 @@ export interface Wire<Config> {
   readonly tensors: Readonly<Record<string, string | null>>;
   /** Keys written with a fixed value because readers expect them. */
   readonly constants?: Readonly<Record<string, unknown>>;
+  /** Keys of `config` that older readers do not know: written when they are set (not null, false or empty), or were in the file. */
+  readonly whenSet?: readonly string[];
+  /** Keys that change what an adapter computes in a way the method does not offer: a file in which one is set is refused. */
+  readonly unsupported?: readonly string[];
   /** Whether an adapter_config.json with this `peftType` is this method's own. Default: yes. Several methods may share a type. */
   readonly accepts?: (adapterConfig: Readonly<Record<string, unknown>>) => boolean;
 }
