@@ -1,50 +1,14 @@
 import { crossEntropy, defineMethod, float32, int32, kaimingUniform, peft } from "@peftjs/core";
-import type { BaseModel, HostTensor, LayerSite, PeftModel } from "@peftjs/core";
+import type { HostTensor, Named, PeftModel } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { evaluate, Stepper, Trainer, sgd } from "../src/index.ts";
-import type { TrainableModel } from "../src/index.ts";
-import { sequence, tinyBatch, tinyEvaluation, tinyPlan } from "./tinyModel.ts";
-
-/** A linear classifier of tinyBatch's features as core sees a model. */
-function linearModel(): BaseModel {
-  const next = sequence(3);
-  const parameters = new Map<string, HostTensor>([
-    ["classifier.weight", float32(Array.from({ length: 18 }, next), [3, 6])],
-    ["classifier.bias", float32([0, 0, 0], [3])],
-  ]);
-  const site: LayerSite = {
-    path: "classifier",
-    kind: "linear",
-    role: "classifier",
-    block: null,
-    inFeatures: 6,
-    outFeatures: 3,
-    layout: "out_in",
-    weight: "classifier.weight",
-    bias: "classifier.bias",
-  };
-  return {
-    name: "linear",
-    configJson: {},
-    modelType: "linear",
-    head: { kind: "sequenceClassification", labels: ["a", "b", "c"] },
-    parameters,
-    sites: [site],
-    defaultTargets: ["classifier"],
-    headModules: [],
-    forward: (f, batch) => ({ logits: f.linear("classifier", batch["x"] as tf.Tensor) }),
-    loss: (outputs, batch) =>
-      crossEntropy(
-        outputs["logits"] as tf.Tensor2D,
-        batch["labels"] as tf.Tensor1D,
-        batch["row_weights"] as tf.Tensor1D,
-      ),
-  };
-}
+import type { StepMetrics, TrainableModel } from "../src/index.ts";
+import { linearModel, theClassifier } from "./linearModel.ts";
+import { tinyBatch, tinyEvaluation, tinyPlan } from "./tinyModel.ts";
 
 /** y = x·Wᵀ + b + x·Aᵀ, a penalty ‖A‖², and an A whose first element is set back to 0.25 after every step. */
 const shifted = defineMethod<{ strength: number; targetModules: null }>({
@@ -54,14 +18,7 @@ const shifted = defineMethod<{ strength: number; targetModules: null }>({
   config: z.object({ strength: z.number().default(0), targetModules: z.null().default(null) }),
   wire: { peftType: "SHIFTED", config: {}, tensors: { a: "a" } },
   capabilities: { merge: false, multiAdapter: true, identityAtStart: false },
-  targets: () => ({
-    targetModules: ["classifier"],
-    targetRoles: null,
-    excludeModules: null,
-    layersToTransform: null,
-    layersPattern: null,
-    modulesToSave: null,
-  }),
+  targets: theClassifier,
   init: ({ generator }) => ({ params: { a: kaimingUniform([3, 6], generator) } }),
   forward: ({ params, base, x }) => tf.add(base(x), tf.matMul(x, params["a"] as tf.Tensor2D, false, true)),
   penalty: ({ sites, config }) =>
@@ -115,18 +72,25 @@ describe.each(["eager", "onnx"] as const)("a PeftModel (%s)", (kind) => {
     const plain = await model(0);
     const penalised = await model(10);
     const size = Array.from(plain.trainable()[KEY]?.data ?? []).reduce((sum, x) => sum + x * x, 0);
-    const lossOf = async (trained: PeftModel): Promise<number> => {
+    const step = async (strength: number, micro: number): Promise<StepMetrics> => {
+      const trained = await model(strength);
       const stepper = new Stepper({ model: trained, engine, optimizer: sgd(), maxGradNorm: null, seed: 0 });
-      const { loss } = await stepper.step({ batches: [tinyBatch(0)], firstBatch: 0, step: 1, learningRate: 0 });
+      const batches = Array<Named<HostTensor>>(micro).fill(tinyBatch(0));
+      const metrics = await stepper.step({ batches, firstBatch: 0, step: 1, learningRate: 0 });
       await stepper.dispose();
-      return loss;
+      return metrics;
     };
     const evaluations = await Promise.all([
       evaluate(plain, engine, tinyEvaluation()),
       evaluate(penalised, engine, tinyEvaluation()),
     ]);
     expect(evaluations[0].loss).toBe(evaluations[1].loss);
-    expect((await lossOf(penalised)) - (await lossOf(plain))).toBeCloseTo(10 * size, 4);
+    for (const micro of [1, 2]) {
+      const [without, withIt] = [await step(0, micro), await step(10, micro)];
+      expect(withIt.loss - without.loss).toBeCloseTo(10 * size, 4);
+      expect(withIt.penalty).toBeCloseTo(10 * size, 4);
+      expect(without.penalty).toBe(0);
+    }
   });
 });
 

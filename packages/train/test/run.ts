@@ -1,14 +1,16 @@
-/** One run of the tiny model, for the test that kills it. Arguments: engine kind, output folder, `--slow` to be killable. */
+/** One run of a model with dropout and state, for the test that kills it. Arguments: engine kind, output folder, `--slow` to be killable. */
+import { peft } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { Trainer } from "../src/index.ts";
-import { tinyEvaluation, tinyModel, tinyPlan } from "./tinyModel.ts";
+import { linearModel, tracked } from "./linearModel.ts";
+import { tinyEvaluation, tinyPlan } from "./tinyModel.ts";
 
 const [kind = "eager", outputDir = ""] = process.argv.slice(2);
 const engine = await createEngine(kind === "eager" ? { kind, backend: "cpu" } : { kind: "onnx", threads: 1 });
 const plan = tinyPlan();
 const slowly = process.argv.includes("--slow");
 const trainer = new Trainer({
-  model: tinyModel(),
+  model: await peft(linearModel()).use(tracked(), { dropout: 0.2 }).apply(),
   engine,
   train: plan,
   evaluation: tinyEvaluation(),

@@ -50,6 +50,11 @@ describe("checkpoints", () => {
       outputDir,
     });
     expect(stepsIn(outputDir)).toEqual(["step-10", "step-2", "step-9"]);
+    expect(readdirSync(join(outputDir, "checkpoints/step-2")).sort()).toEqual([
+      "optimizer.safetensors",
+      "trainable.safetensors",
+      "trainer_state.json",
+    ]);
   });
 
   it("goes back to the last complete one when the newest was cut short", async () => {

@@ -49,7 +49,7 @@ describe("jsonlLogger", () => {
 });
 
 describe("consoleLogger", () => {
-  const run = (isTTY: boolean): string => {
+  const run = (isTTY: boolean, penalty?: number): string => {
     const stream = Object.assign(new PassThrough(), {
       isTTY,
       columns: 120,
@@ -59,7 +59,7 @@ describe("consoleLogger", () => {
     });
     const logger = consoleLogger({ stream: stream as unknown as NodeJS.WriteStream });
     logger.start?.({ resumedFrom: 1, totalSteps: 4 });
-    logger.step?.(step(2));
+    logger.step?.({ ...step(2), ...(penalty === undefined ? {} : { penalty }) });
     logger.evaluate?.(evaluation);
     logger.end?.({ step: 2, reason: "earlyStop" });
     return (stream.read() as Buffer).toString();
@@ -73,5 +73,6 @@ describe("consoleLogger", () => {
 
   it("draws a bar on a terminal", () => {
     expect(stripVTControlCharacters(run(true))).toMatch(/█+░* \d\/4 · loss/u);
+    expect(stripVTControlCharacters(run(true, 0.25))).toContain("loss 0.3000 (penalty 0.2500) · lr");
   });
 });
