@@ -22,3 +22,7 @@ export { dora } from "./dora/method.ts";
 export { DoraConfig } from "./dora/config.ts";
 export { doraDelta, magnitudeScale, rowNorm } from "./dora/layer.ts";
 export type { DoraTensors } from "./dora/layer.ts";
+export { pissa } from "./pissa/method.ts";
+export { PissaConfig } from "./pissa/config.ts";
+export { olora } from "./olora/method.ts";
+export { OloraConfig } from "./olora/config.ts";

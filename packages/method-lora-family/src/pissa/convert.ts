@@ -1,7 +1,50 @@
-import type { FileContext, FileForm } from "@peftjs/core";
+import { float32 } from "@peftjs/core";
+import type { FileContext, FileForm, HostSite, HostTensor, Named } from "@peftjs/core";
 import type { LoraConfig } from "../lora/config.ts";
 
-/** The adapter as it is, or the plain LoRA that it comes to on the original base weights. */
-export function residualToLora({ config, sites }: FileContext<LoraConfig>): FileForm<LoraConfig> {
-  return { config, params: new Map(sites.map(({ site, params }) => [site.path, params])) };
+/**
+ * What stands on its own: an adapter whose start took s·B₀·A₀ out of the base weight becomes the plain LoRA that it comes to on the
+ * original one. Since W − s·B₀·A₀ + s·B·A = W + s·(B·A − B₀·A₀),
+ *
+ *     A' = [A; A₀] [2r, in],  B' = [B, −B₀] [out, 2r],  r' = 2r,  α' = 2α (α' = √2·α under rsLoRA, whose s is α/√r),
+ *
+ * and the ranks and alphas of patterns likewise, so that every layer keeps its s. With `native`, and for every other start, the
+ * adapter is left as it is.
+ */
+export function residualToLora({ config, sites, native }: FileContext<LoraConfig>): FileForm<LoraConfig> {
+  const split = !native && sites.some(({ state }) => state["a0"] !== undefined);
+  return {
+    config: split ? doubledConfig(config) : config,
+    params: new Map(sites.map((each) => [each.site.path, split ? doubledFactors(each) : each.params])),
+  };
+}
+
+function doubledConfig(config: LoraConfig): LoraConfig {
+  const factor = config.useRslora ? Math.SQRT2 : 2;
+  return {
+    ...config,
+    rank: 2 * config.rank,
+    alpha: factor * config.alpha,
+    rankPattern: scaledValues(config.rankPattern, 2),
+    alphaPattern: scaledValues(config.alphaPattern, factor),
+    initLoraWeights: true,
+  };
+}
+
+function scaledValues(pattern: Readonly<Record<string, number>>, factor: number): Record<string, number> {
+  return Object.fromEntries(Object.entries(pattern).map(([path, value]) => [path, factor * value]));
+}
+
+function doubledFactors({ params, state }: HostSite<LoraConfig>): Named<HostTensor> {
+  const { a, b, a0, b0 } = { ...params, ...state } as Record<"a" | "b" | "a0" | "b0", HostTensor>;
+  const [rank, inFeatures] = a.shape as [number, number];
+  const [outFeatures] = b.shape as [number];
+  const rows = new Float32Array(2 * rank * inFeatures);
+  rows.set(a.data);
+  rows.set(a0.data, a.data.length);
+  const columns = Float32Array.from({ length: 2 * rank * outFeatures }, (_, index) => {
+    const [row, column] = [Math.floor(index / (2 * rank)), index % (2 * rank)];
+    return column < rank ? (b.data[row * rank + column] as number) : -(b0.data[row * rank + column - rank] as number);
+  });
+  return { ...params, a: float32(rows, [2 * rank, inFeatures]), b: float32(columns, [outFeatures, 2 * rank]) };
 }
