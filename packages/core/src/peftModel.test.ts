@@ -1,7 +1,7 @@
 import { gradientCheck, installMatchers, tol } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it, vi } from "vitest";
-import { added, fill, logits, tensors, tinyModel, BATCH } from "../test/tiny.ts";
+import { added, fill, logits, tensors, tinyModel, trainsAll, BATCH } from "../test/tiny.ts";
 import {
   createGenerator,
   defineMethod,
@@ -143,183 +143,11 @@ describe("attach", () => {
 
   it("reports parameters in the Python library's words", async () => {
     const model = await peft(tinyModel()).use(added, { rank: 3 }).apply();
-    expect(model.trainableReport()).toEqual({ trainable: 58, total: 148, percent: (100 * 58) / 148 });
+    expect(model.trainableReport()).toMatchObject({ trainable: 58, total: 148, percent: (100 * 58) / 148 });
     const log = vi.spyOn(console, "log").mockImplementation(() => undefined);
     model.printTrainableParameters();
     expect(log).toHaveBeenCalledWith("trainable params: 58 || all params: 148 || trainable%: 39.1892");
     log.mockRestore();
-  });
-});
-
-describe("several adapters", () => {
-  const two = async (): Promise<PeftModel> => {
-    const model = await peft(tinyModel()).use(added, {}, { name: "one" }).apply();
-    await model.attach({ name: "two", method: added, config: { targetModules: ["value", "query"] }, seed: 3 });
-    model.setActive(["two"]);
-    fill(model, 8);
-    model.setActive(["one"]);
-    fill(model, 9);
-    return model;
-  };
-
-  it("switch without a trace, and equal states have equal structures", async () => {
-    const model = await two();
-    const [structure, first] = [model.structure, logits(model)];
-    model.setActive("two");
-    expect(model.structure).not.toBe(structure);
-    expect(logits(model)).not.toBeAllClose(first);
-    expect(Object.keys(model.trainable()).every((key) => key.startsWith("two."))).toBe(true);
-    model.setActive(["one"]);
-    expect(model.structure).toBe(structure);
-    expect(logits(model)).toBeAllClose(first, tol.exact);
-  });
-
-  it("add up when both are active; the last one's head counts and alone learns", async () => {
-    const model = await two();
-    model.setActive(["one", "two"]);
-    const keys = Object.keys(model.trainable());
-    expect(keys).toContain("two.classifier.weight");
-    expect(keys).not.toContain("one.classifier.weight");
-    expect(keys).toContain("one.body.layer.0.query.b");
-    const both = logits(model);
-    const merged = model.mergeAndUnload({ safe: true });
-    expect(logits(new PeftModel(merged))).toBeAllClose(both);
-    model.setActive(["one", "two"], { trainable: ["one"] });
-    expect(Object.keys(model.trainable()).every((key) => key.startsWith("one."))).toBe(true);
-    expect(Object.keys(model.frozen())).toContain("two.classifier.weight");
-    expect(logits(model)).toBeAllClose(both, tol.exact);
-  });
-
-  it("are removed and renamed", async () => {
-    const model = await two();
-    const first = logits(model);
-    model.rename("one", "uno");
-    expect(model.active).toEqual(["uno"]);
-    expect(logits(model)).toBeAllClose(first, tol.exact);
-    model.detach("uno");
-    expect(model.active).toEqual(["two"]);
-    expect(() => model.detach("uno")).toThrow(/No adapter is called "uno".* Attached: two/u);
-    model.detach("two");
-    expect(logits(model)).toBeAllClose(logits(new PeftModel(tinyModel())), tol.exact);
-  });
-
-  it("that change the same base parameter are not active together", async () => {
-    const method = trainsAll({ multiAdapter: true });
-    const model = await peft(tinyModel()).use(method, {}, { name: "one" }).apply();
-    await model.attach({ name: "two", method });
-    expect(() => model.setActive(["one", "two"])).toThrow(/both change the base parameter "body.embed.weight"/u);
-    expect(model.active).toEqual(["one"]);
-    expect(() => model.setActive("tow")).toThrow(/Did you mean "two"/u);
-  });
-});
-
-describe("a method that allows one active adapter", () => {
-  it("is refused a second one", async () => {
-    const single = { ...added, capabilities: { ...added.capabilities, multiAdapter: false } };
-    const model = await peft(tinyModel()).use(single, {}, { name: "one" }).apply();
-    await model.attach({ name: "two", method: single });
-    expect(() => model.setActive(["one", "two"])).toThrow(
-      /Only one adapter of method "added" can be active, got "one" and "two"/u,
-    );
-    expect(() => model.setActive(["two"])).not.toThrow();
-  });
-});
-
-describe("disable", () => {
-  it("runs the base model and switches back, also after errors and promises", async () => {
-    const model = await peft(tinyModel()).use(added).apply();
-    fill(model, 3);
-    const [structure, adapted] = [model.structure, logits(model)];
-    const base = logits(new PeftModel(tinyModel()));
-    expect(model.disable(() => logits(model))).toBeAllClose(base, tol.exact);
-    expect(await model.disable(async () => Promise.resolve().then(() => logits(model)))).toBeAllClose(base, tol.exact);
-    expect(() =>
-      model.disable(() => {
-        throw new Error("inside");
-      }),
-    ).toThrow("inside");
-    model.merge();
-    expect(model.disable(() => logits(model))).toBeAllClose(base, tol.exact);
-    model.unmerge();
-    expect(model.structure).toBe(structure);
-    expect(logits(model)).toBeAllClose(adapted, tol.exact);
-  });
-});
-
-describe("merge", () => {
-  it("computes the same, once however often it is called, and unmerges bit for bit", async () => {
-    const model = await peft(tinyModel()).use(added, { targetModules: "all-linear" }).apply();
-    fill(model, 6);
-    const adapted = logits(model);
-    const weights = (): number[] => Object.values(model.frozen()).flatMap(({ data }) => [...data]);
-    const before = weights();
-    model.merge({ safe: true });
-    const once = weights();
-    expect(logits(model)).toBeAllClose(adapted);
-    expect(Object.keys(model.trainable())).toEqual([]);
-    model.merge();
-    expect(weights()).toEqual(once);
-    expect(model.merged).toEqual(["default"]);
-    for (const act of [() => model.detach("default"), () => model.setActive([])])
-      expect(act).toThrow(/is merged and cannot/u);
-    model.unmerge();
-    expect(weights()).toEqual(before);
-    expect(logits(model)).toBeAllClose(adapted, tol.exact);
-  });
-
-  it("and unload gives an independent base model", async () => {
-    const base = tinyModel();
-    const model = await peft(base).use(added).apply();
-    fill(model, 6);
-    const adapted = logits(model);
-    const merged = model.mergeAndUnload({ safe: true });
-    expect(model.merged).toEqual([]);
-    expect([...merged.parameters.keys()]).toEqual([...base.parameters.keys()]);
-    expect(logits(new PeftModel(merged))).toBeAllClose(adapted);
-    expect(logits(model)).toBeAllClose(adapted, tol.exact);
-  });
-
-  it("refuses values that are not finite when safe, and changes nothing then", async () => {
-    const model = await peft(tinyModel()).use(added).apply();
-    fill(model, 6);
-    const key = "default.body.layer.1.query.a";
-    const value = model.trainable()[key] as HostTensor;
-    model.setTrainable({
-      [key]: float32(
-        Float32Array.from(value.data, (x, i) => (i === 3 ? NaN : x)),
-        value.shape,
-      ),
-    });
-    expect(() => model.merge({ safe: true })).toThrow(
-      /Merging the adapter "default" would put NaN at position \d+ of "body.layer.1.query.weight"/u,
-    );
-    expect(model.merged).toEqual([]);
-    expect(() => model.mergeAndUnload({ safe: true })).toThrow(expect.objectContaining({ code: "MERGE_NOT_FINITE" }));
-    expect(() => model.merge()).not.toThrow();
-  });
-
-  it("is refused for a method that cannot", async () => {
-    const fixed: Method = { ...added, capabilities: { ...added.capabilities, merge: false } } as unknown as Method;
-    const model = await peft(tinyModel()).use(fixed).apply();
-    expect(() => model.merge()).toThrow(expect.objectContaining({ code: "MERGE_UNSUPPORTED" }));
-  });
-
-  it("unties the weight of the layer that it changes", async () => {
-    const base = tinyModel();
-    const model = await peft(base)
-      .use(added, { targetModules: ["embed"] })
-      .apply();
-    const merged = model.mergeAndUnload();
-    expect(merged.parameters.get("decoder.weight")).toBe(base.parameters.get("decoder.weight"));
-    expect(merged.parameters.get("body.embed.weight")).not.toBe(base.parameters.get("body.embed.weight"));
-  });
-
-  it("leaves no tensors behind", async () => {
-    const model = await peft(tinyModel()).use(added).apply();
-    const { numTensors } = tf.memory();
-    model.merge({ safe: true });
-    model.mergeAndUnload();
-    expect(tf.memory().numTensors).toBe(numTensors);
   });
 });
 
@@ -401,20 +229,3 @@ describe("a method that replaces weights and keeps buffers", () => {
     expect(model.disable(() => logits(model))).toBeAllClose(logits(new PeftModel(tinyModel())), tol.exact);
   });
 });
-
-/** Trains every parameter of the model. */
-function trainsAll({ multiAdapter = false } = {}): Method {
-  const { name, description, package: pkg, wire, config } = added;
-  return defineMethod({
-    ...{
-      name,
-      description,
-      package: pkg,
-      wire,
-      config,
-      capabilities: { merge: true, multiAdapter, identityAtStart: true },
-    },
-    targets: () => null,
-    trains: () => true,
-  }) as unknown as Method;
-}

@@ -1,18 +1,26 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { createAdapter, hostSite, type Adapter } from "./adapter/adapter.ts";
-import { checkNewName, findAdapter } from "./adapter/names.ts";
-import { mergeAdapters, requireMergeable } from "./adapter/merge.ts";
+import { adapterIndex, mixedIndex } from "./adapter/mixed.ts";
+import { checkNewName } from "./adapter/names.ts";
 import { adapterPenalties } from "./adapter/penalties.ts";
+import { Switching } from "./adapter/switching.ts";
 import { parameterGroup, readState, tracks, trackState, writeState, type TrackTensors } from "./adapter/tracking.ts";
-import { buildView, ownValue, writeSlots, type View } from "./adapter/view.ts";
-import { PeftError } from "./errors.ts";
+import { writeSlots } from "./adapter/view.ts";
 import { ensureTfjs } from "./gradients.ts";
 import type { Method, ParameterGroup } from "./method/method.ts";
 import { LayeredForward } from "./model/layeredForward.ts";
 import { withParameters, type BaseModel } from "./model/model.ts";
 import type { LayerSite } from "./model/site.ts";
-import type { AttachOptions, ForwardOptions, MergeOptions, ModelTensors, SetActiveOptions } from "./modelOptions.ts";
+import type {
+  AttachOptions,
+  ForwardOptions,
+  MergeOptions,
+  ModelTensors,
+  SetActiveOptions,
+  UnmergeOptions,
+} from "./modelOptions.ts";
 import { countParameters, formatTrainableReport, type TrainableReport } from "./report.ts";
+import { layerStatus, modelStatus, type LayerStatus, type ModelStatus } from "./status.ts";
 import type { HostTensor, Named, StoredTensor } from "./tensors.ts";
 
 /**
@@ -21,38 +29,39 @@ import type { HostTensor, Named, StoredTensor } from "./tensors.ts";
  */
 export class PeftModel {
   readonly base: BaseModel;
-  readonly #adapters = new Map<string, Adapter>();
+  readonly #switching: Switching;
   readonly #sites: ReadonlyMap<string, LayerSite>;
-  #active: readonly string[] = [];
-  #trainable: readonly string[] = [];
-  #disabled = 0;
-  #merged = new Set<string>();
-  #mergedWeights = new Map<string, HostTensor>();
-  #view: View | null = null;
 
   constructor(base: BaseModel) {
     ensureTfjs();
     this.base = base;
+    this.#switching = new Switching(base);
     this.#sites = new Map(base.sites.map((site) => [site.path, site]));
   }
 
   /** All attached adapters by name. */
   get adapters(): ReadonlyMap<string, Adapter> {
-    return this.#adapters;
+    return this.#switching.adapters;
   }
 
   /** Names of the active adapters, in the order in which their changes apply. */
   get active(): readonly string[] {
-    return this.#active;
+    return this.#switching.selection.active;
   }
 
+  /** Names of the active adapters that learn. */
+  get learning(): readonly string[] {
+    return this.#switching.learning.map(({ name }) => name);
+  }
+
+  /** Names of the merged adapters, in the order in which they were merged. */
   get merged(): readonly string[] {
-    return [...this.#merged];
+    return this.#switching.merged;
   }
 
   /** Changes whenever a program traced earlier no longer fits; equal again when the earlier state is restored. */
   get structure(): string {
-    return this.#current().structure;
+    return this.#switching.view.structure;
   }
 
   /**
@@ -62,111 +71,87 @@ export class PeftModel {
   async attach<Config extends object>({
     name = "default",
     method,
-    config,
-    seed,
-    calibration,
+    ...options
   }: AttachOptions<Config>): Promise<Adapter> {
-    checkNewName(this.#adapters, name);
-    const options = { name, method: method as unknown as Method, config, seed, calibration };
-    const adapter = await createAdapter(this.base, options);
+    checkNewName(this.adapters, name);
+    const adapter = await createAdapter(this.base, { ...options, name, method: method as unknown as Method });
     this.insert(adapter);
     return adapter;
   }
 
   /** Adds an adapter that was created for this base model; it becomes active when it is the first one. */
   insert(adapter: Adapter): void {
-    checkNewName(this.#adapters, adapter.name);
-    this.#adapters.set(adapter.name, adapter);
-    if (this.#adapters.size === 1) this.setActive([adapter.name]);
+    this.#switching.insert(adapter);
   }
 
   /**
    * Chooses the adapters that apply, in this order, and which of them learn (default: all of them). An empty list: the base model.
+   * With `mixed`, each row of a batch has one of them, which the batch's `adapter_index` names: one program serves every choice.
    * @throws PeftError `ADAPTER_UNKNOWN`, `ADAPTER_CONFLICT` (adapters that exclude each other), `ADAPTER_MERGED`.
    */
-  setActive(names: string | readonly string[], { trainable }: SetActiveOptions = {}): void {
-    const wanted = [...new Set(typeof names === "string" ? [names] : names)];
-    const learning = trainable ?? wanted;
-    for (const name of [...wanted, ...learning]) findAdapter(this.#adapters, name);
-    const lost = [...this.#merged].find((name) => !wanted.includes(name));
-    if (lost !== undefined) throw mergedError(lost, "be switched off");
-    const before = { active: this.#active, trainable: this.#trainable };
-    this.#assign({ active: wanted, trainable: learning });
-    try {
-      buildView(this.#state(wanted));
-    } catch (error) {
-      this.#assign(before);
-      throw error;
-    }
+  setActive(names: string | readonly string[], { trainable, mixed = false }: SetActiveOptions = {}): void {
+    const active = [...new Set(typeof names === "string" ? [names] : names)];
+    this.#switching.select({ active, trainable: trainable ?? active, mixed });
+  }
+
+  /** Chooses which of the active adapters learn; the others stay active as they are. */
+  setLearning(names: string | readonly string[]): void {
+    const { active, mixed } = this.#switching.selection;
+    this.#switching.select({ active, mixed, trainable: typeof names === "string" ? [names] : names });
+  }
+
+  /**
+   * The `adapter_index` of a mixed batch, int32 [B]: the place among `active` of each row's adapter, −1 for "__base__".
+   * @throws PeftError `ADAPTER_INACTIVE`.
+   */
+  adapterIndex(names: readonly string[]): HostTensor {
+    return adapterIndex(names, this.active);
   }
 
   /** Runs `work` on the base model alone, merged adapters included, and switches back, also after an error. */
   disable<T>(work: () => T): T {
-    const leave = (): void => {
-      this.#disabled--;
-      this.#view = null;
-    };
-    this.#disabled++;
-    this.#view = null;
-    let result: T;
-    try {
-      result = work();
-    } catch (error) {
-      leave();
-      throw error;
-    }
-    if (result instanceof Promise) return result.finally(leave) as T;
-    leave();
-    return result;
+    return this.#switching.disable(work);
   }
 
-  /** Removes an adapter. When it was the only active one, the first remaining (by name) becomes active. */
+  /**
+   * Removes an adapter. When it was the only active one, the first remaining (by name) becomes active.
+   * @throws PeftError `ADAPTER_UNKNOWN`, `ADAPTER_MERGED`.
+   */
   detach(name: string): Adapter {
-    const adapter = findAdapter(this.#adapters, name);
-    if (this.#merged.has(name)) throw mergedError(name, "be detached");
-    const remaining = this.#active.filter((other) => other !== name);
-    this.#adapters.delete(name);
-    const next = [...this.#adapters.keys()].sort()[0];
-    const active = remaining.length > 0 || next === undefined || !this.#active.includes(name) ? remaining : [next];
-    this.#assign({
-      active,
-      trainable: remaining.length > 0 ? this.#trainable.filter((other) => other !== name) : active,
-    });
-    return adapter;
+    return this.#switching.remove(name);
   }
 
+  /** @throws PeftError `ADAPTER_UNKNOWN`, `ADAPTER_EXISTS`, `ADAPTER_NAME_INVALID`. */
   rename(from: string, to: string): void {
-    const adapter = findAdapter(this.#adapters, from);
-    if (from === to) return;
-    checkNewName(this.#adapters, to);
-    const swap = (names: Iterable<string>): string[] => [...names].map((name) => (name === from ? to : name));
-    const entries = [...this.#adapters.values()].map((other) => (other === adapter ? { ...adapter, name: to } : other));
-    this.#adapters.clear();
-    for (const entry of entries) this.#adapters.set(entry.name, entry);
-    this.#merged = new Set(swap(this.#merged));
-    this.#assign({ active: swap(this.#active), trainable: swap(this.#trainable) });
+    this.#switching.rename(from, to);
+  }
+
+  /** To be called when tensors of an adapter were exchanged outside of `setTrainable`. `structure` stays. */
+  refresh(): void {
+    this.#switching.select(this.#switching.selection);
   }
 
   /** Values that do not learn now, by key. The same object until the structure changes. */
   frozen(): Named<StoredTensor> {
-    return this.#current().frozen;
+    return this.#switching.view.frozen;
   }
 
   /** Values that learn now, by key: `<adapter>.<layer path>.<short name>` and `<adapter>.<base parameter>`. */
   trainable(): Named<HostTensor> {
-    return Object.fromEntries([...this.#current().slots].map(([key, slot]) => [key, slot.read()]));
+    return Object.fromEntries([...this.#switching.view.slots].map(([key, slot]) => [key, slot.read()]));
   }
 
   /** Stores new values under keys of `trainable()`; other keys keep theirs. The tensors are kept, not copied. */
   setTrainable(values: Named<HostTensor>): void {
-    writeSlots(this.#current(), values);
+    writeSlots(this.#switching.view, values);
   }
 
   /** Traceable: the model's outputs for tensors made from `frozen()` and `trainable()`. */
   forward({ frozen, trainable }: ModelTensors, batch: Named<tf.Tensor>, options: ForwardOptions): Named<tf.Tensor> {
-    const view = this.#current();
+    const { view } = this.#switching;
+    const adapterIndex = mixedIndex(batch, { view, training: options.training });
     return this.base.forward(
-      new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], ...options }),
+      new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], adapterIndex, ...options }),
       batch,
     );
   }
@@ -180,12 +165,12 @@ export class PeftModel {
 
   /** Traceable: the penalties of the adapters that learn, one per adapter whose method has one. */
   penalties({ frozen, trainable }: ModelTensors): tf.Scalar[] {
-    return adapterPenalties(this.#current(), { learns: (name) => this.#learns(name), tensors: [trainable, frozen] });
+    return adapterPenalties(this.#switching, [trainable, frozen]);
   }
 
   /** Host: lets the methods that learn act after an optimizer step (from 1) of a run. Call it after `setTrainable`. */
   async afterStep(step: number, totalSteps: number | null = null): Promise<void> {
-    for (const adapter of this.#learning()) {
+    for (const adapter of this.#switching.learning) {
       const sites = adapter.layers.map((layer) => hostSite(adapter, layer));
       await adapter.method.afterStep?.({ step, totalSteps, config: adapter.config, sites });
     }
@@ -193,88 +178,83 @@ export class PeftModel {
 
   /** Whether methods that learn have a `track`, to be called between an update and `afterStep`. */
   get tracks(): boolean {
-    return tracks(this.#learning());
+    return tracks(this.#switching.learning);
   }
 
   /** What the methods that learn keep from step to step, by key `<adapter>.<layer path>.<short name>`: live tensors. */
   state(): Named<HostTensor> {
-    return readState(this.#learning());
+    return readState(this.#switching.learning);
   }
 
   /** Stores state under keys of `state()`; other keys keep theirs. The tensors are kept, not copied. */
   setState(values: Named<HostTensor>): void {
-    writeState(this.#learning(), values);
+    writeState(this.#switching.learning, values);
   }
 
   /** Traceable: the state that an optimizer step changes, by key of `state()`, from updated parameters and the step's gradients. */
   track(tensors: TrackTensors): Named<tf.Tensor> {
-    return trackState(this.#learning(), tensors);
+    return trackState(this.#switching.learning, tensors);
   }
 
   /** How the method of a parameter (a key of `trainable()`) wants it to learn; empty where it says nothing. */
   parameterGroup(name: string): ParameterGroup {
-    return parameterGroup(this.#learning(), name);
+    return parameterGroup(this.#switching.learning, name);
   }
 
   /**
-   * Folds adapters into the weights of their layers: W + ΔW. Already merged ones are left alone; others become active.
-   * The originals are kept, so that `unmerge` restores every bit.
+   * Folds adapters into the weights of their layers: W + ΔW. Already merged ones are left alone; others become active. Merges stack:
+   * each works on what the ones before left. The originals are kept, so that `unmerge` restores every bit.
    * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe`; nothing is merged then.
    */
-  merge({ safe = false, adapters = this.#active }: MergeOptions = {}): void {
-    const chosen = adapters.filter((name) => !this.#merged.has(name)).map((name) => findAdapter(this.#adapters, name));
-    chosen.forEach(requireMergeable);
-    const before = { active: this.#active, trainable: this.#trainable };
-    this.setActive([...new Set([...this.#active, ...adapters])], { trainable: this.#trainable });
-    try {
-      const state = this.#state(this.#active);
-      const own = (name: string): StoredTensor => ownValue(state, name);
-      this.#mergedWeights = mergeAdapters(chosen, { weights: this.#mergedWeights, own, safe });
-    } catch (error) {
-      this.#assign(before);
-      throw error;
-    }
-    for (const { name } of chosen) this.#merged.add(name);
-    this.#view = null;
+  merge(options: MergeOptions = {}): void {
+    this.#switching.merge(options);
   }
 
-  /** Takes all merged adapters out of the weights again; they stay active. */
-  unmerge(): void {
-    this.#mergedWeights = new Map();
-    this.#merged.clear();
-    this.#view = null;
+  /** Takes all merged adapters, or those of the last `merge`, out of the weights again; they stay active. */
+  unmerge(options: UnmergeOptions = {}): void {
+    this.#switching.unmerge(options);
   }
 
   /**
-   * A base model of its own with the active adapters merged and their saved modules in place. This model stays as it is.
+   * A base model of its own with the active adapters, or those that are named, merged and their saved modules in place. What is
+   * merged already stays in. This model stays as it is.
    * @throws PeftError as `merge`.
    */
-  mergeAndUnload({ safe = false, adapters = this.#active }: MergeOptions = {}): BaseModel {
-    const before = {
-      active: this.#active,
-      trainable: this.#trainable,
-      merged: this.#merged,
-      weights: this.#mergedWeights,
-    };
-    this.#merged = new Set(before.merged);
-    try {
-      this.merge({ safe, adapters });
-      return withParameters(
-        this.base,
-        new Map([...this.base.parameters.keys()].map((name) => [name, this.#effective(name)])),
-      );
-    } finally {
-      this.#merged = before.merged;
-      this.#mergedWeights = before.weights;
-      this.#assign(before);
-    }
+  mergeAndUnload({ adapters = this.active, ...options }: MergeOptions = {}): BaseModel {
+    return this.#switching.trying(() => {
+      const wanted = new Set([...this.merged, ...adapters]);
+      this.setActive([...new Set([...this.active, ...wanted])].filter((name) => wanted.has(name)));
+      this.merge(options);
+      const { keys, frozen, slots } = this.#switching.view;
+      return this.#withValues((name) => {
+        const key = keys.get(name) as string;
+        return (slots.get(key)?.read() ?? frozen[key]) as StoredTensor;
+      });
+    });
   }
 
-  trainableReport(): TrainableReport {
-    return countParameters(this.base, {
-      adapters: this.#adapters.values(),
-      trainable: Object.values(this.trainable()),
+  /** A base model of its own without what the methods changed, and with the saved modules of the active adapters in place. */
+  unload(): BaseModel {
+    const active = this.active.map((name) => this.adapters.get(name) as Adapter);
+    return this.#withValues((name, value) => {
+      const owner = active.findLast(({ overrides }) => overrides.get(name)?.kind === "saved");
+      return owner?.overrides.get(name)?.tensor ?? value;
     });
+  }
+
+  /** What learns, what there is, and the sizes of each adapter. */
+  trainableReport(): TrainableReport {
+    return countParameters(this.base, { adapters: this.adapters.values(), view: this.#switching.view });
+  }
+
+  /** Every place of the model that adapters have something at, and their state there. */
+  layerStatus(): LayerStatus[] {
+    return layerStatus(this.base, this.#switching);
+  }
+
+  /** The state of the model as a whole. */
+  status(): ModelStatus {
+    return modelStatus(this.base, this.#switching);
   }
 
   /** Prints the report in one line, as the Python library does. */
@@ -284,45 +264,8 @@ export class PeftModel {
     console.log(formatTrainableReport(this.trainableReport()));
   }
 
-  #learning(): Adapter[] {
-    return this.#current().active.filter(({ name }) => this.#learns(name));
+  #withValues(value: (name: string, own: StoredTensor) => StoredTensor): BaseModel {
+    const { parameters } = this.base;
+    return withParameters(this.base, new Map([...parameters].map(([name, own]) => [name, value(name, own)])));
   }
-
-  #learns(name: string): boolean {
-    return this.#trainable.includes(name) && !this.#merged.has(name);
-  }
-
-  #effective(name: string): StoredTensor {
-    const view = this.#current();
-    const key = view.keys.get(name) ?? name;
-    return (view.slots.get(key)?.read() ?? view.frozen[key]) as StoredTensor;
-  }
-
-  #assign({ active, trainable }: { readonly active: readonly string[]; readonly trainable: readonly string[] }): void {
-    this.#active = active;
-    this.#trainable = trainable;
-    this.#view = null;
-  }
-
-  #state(active: readonly string[]): Parameters<typeof buildView>[0] {
-    return {
-      base: this.base,
-      active: active.map((name) => findAdapter(this.#adapters, name)),
-      trainable: new Set(this.#trainable),
-      merged: this.#merged,
-      mergedWeights: this.#mergedWeights,
-    };
-  }
-
-  #current(): View {
-    if (this.#view === null) {
-      const state = this.#state(this.#disabled > 0 ? [] : this.#active);
-      this.#view = buildView(this.#disabled > 0 ? { ...state, mergedWeights: new Map() } : state);
-    }
-    return this.#view;
-  }
-}
-
-function mergedError(name: string, action: string): PeftError {
-  return new PeftError("ADAPTER_MERGED", `The adapter "${name}" is merged and cannot ${action}. Call unmerge() first.`);
 }

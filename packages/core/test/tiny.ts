@@ -1,7 +1,15 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { useCpuBackend } from "@peftjs/testkit";
 import { z } from "zod";
-import { createGenerator, defineMethod, float32, meanSquaredError, targetFields, widen } from "../src/index.ts";
+import {
+  createGenerator,
+  defineMethod,
+  float32,
+  meanSquaredError,
+  targetFields,
+  tokenFields,
+  widen,
+} from "../src/index.ts";
 import type { BaseModel, HostTensor, LayerSite, Method, PeftModel, StoredTensor } from "../src/index.ts";
 
 const site = (path: string, role: string, block: number | null, sizes: readonly [number, number]): LayerSite => ({
@@ -65,6 +73,7 @@ export const AddedConfig = z.strictObject({
   ...targetFields,
   rank: z.int().positive().default(2).describe("Rank."),
   dropout: z.number().default(0),
+  ...tokenFields,
 });
 export type AddedConfig = z.infer<typeof AddedConfig>;
 
@@ -83,6 +92,7 @@ export const added: Method<AddedConfig> = defineMethod<AddedConfig>({
         layersToTransform: "layers_to_transform",
       },
       ...{ modulesToSave: "modules_to_save", rank: "r", dropout: "added_dropout" },
+      trainableTokenIndices: "trainable_token_indices",
     },
     tensors: { a: "added_A.weight", b: "added_B.weight" },
     constants: { added_kind: "plain" },
@@ -104,6 +114,73 @@ export const added: Method<AddedConfig> = defineMethod<AddedConfig>({
     return { weight: site.layout === "out_in" ? product : (tf.transpose(product) as tf.Tensor2D) };
   },
 });
+
+/** The pieces of a toy method that do not depend on what it computes. */
+const toy = {
+  description: "A toy.",
+  package: "@peftjs/core",
+  config: z.strictObject({ ...targetFields, ...tokenFields }),
+  capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
+} as const;
+type ToyConfig = z.infer<typeof toy.config>;
+const toyWire = {
+  targetModules: "target_modules",
+  modulesToSave: "modules_to_save",
+  trainableTokenIndices: "trainable_token_indices",
+} as const;
+
+/** l [out] as a factor of the weight as it is stored. */
+function perOutput(site: LayerSite, l: tf.Tensor1D): tf.Tensor {
+  return site.layout === "out_in" ? tf.reshape(l, [-1, 1]) : l;
+}
+
+/** y = base(x) ⊙ l, l [out]. Works on whatever lies below. */
+export const multiplied: Method<ToyConfig> = defineMethod<ToyConfig>({
+  ...toy,
+  name: "multiplied",
+  wire: { peftType: "MULTIPLIED", config: toyWire, tensors: { l: "l" } },
+  targets: (config) => config,
+  init: ({ site }) => ({ params: { l: float32(new Float32Array(site.outFeatures).fill(1), [site.outFeatures]) } }),
+  forward: ({ params, base, x }) => tf.mul(base(x), params["l"] as tf.Tensor1D),
+  delta: ({ site, params, below }) => {
+    const change = tf.sub(params["l"] as tf.Tensor1D, 1) as tf.Tensor1D;
+    const weight: tf.Tensor2D = tf.mul(below.weight, perOutput(site, change));
+    return below.bias === null ? { weight } : { weight, bias: tf.mul(below.bias, change) };
+  },
+});
+
+/** y = base(x) + x·(g ⊙ W/‖W‖)ᵀ, g [out]: measures the layer's own weight W. */
+export const measured: Method<ToyConfig> = defineMethod<ToyConfig>({
+  ...toy,
+  name: "measured",
+  wire: { peftType: "MEASURED", config: toyWire, tensors: { g: "g" } },
+  targets: (config) => config,
+  init: ({ site }) => ({ params: { g: float32(new Float32Array(site.outFeatures), [site.outFeatures]) } }),
+  forward: ({ site, params, base, x, weight }) =>
+    tf.add(base(x), tf.matMul(x, direction(site, weight, params["g"] as tf.Tensor1D), false, site.layout === "out_in")),
+  delta: ({ site, params, weight }) => ({ weight: direction(site, weight, params["g"] as tf.Tensor1D) }),
+});
+
+function direction(site: LayerSite, weight: tf.Tensor2D, g: tf.Tensor1D): tf.Tensor2D {
+  return tf.mul(tf.div(weight, tf.norm(weight)), perOutput(site, g));
+}
+
+/** Trains every parameter of the model. */
+export function trainsAll({ multiAdapter = false } = {}): Method {
+  const { name, description, package: pkg, wire, config } = added;
+  return defineMethod({
+    ...{
+      name,
+      description,
+      package: pkg,
+      wire,
+      config,
+      capabilities: { merge: true, multiAdapter, identityAtStart: true },
+    },
+    targets: () => null,
+    trains: () => true,
+  }) as unknown as Method;
+}
 
 useCpuBackend();
 

@@ -1,0 +1,52 @@
+import type * as tf from "@tensorflow/tfjs-core";
+import { PeftError } from "../errors.ts";
+import { didYouMean } from "../nearMisses.ts";
+import { int32, type HostTensor, type Named } from "../tensors.ts";
+import type { View } from "./view.ts";
+
+/** Name that stands for no adapter in a mixed batch, as in the Python library. */
+const BASE = "__base__";
+
+/** The batch entry that says which adapter each row is for, from their names. */
+export function adapterIndex(names: readonly string[], active: readonly string[]): HostTensor {
+  const places = names.map((name) => {
+    const place = active.indexOf(name);
+    if (place >= 0 || name === BASE) return place;
+    throw new PeftError(
+      "ADAPTER_INACTIVE",
+      `The row's adapter "${name}" is not active.${didYouMean(name, active)} Active: ${active.join(", ") || "none"}; "${BASE}" is the base model.`,
+    );
+  });
+  return int32(places, [places.length]);
+}
+
+/**
+ * The batch's `adapter_index`, int32 [B], in a mixed view; undefined in any other.
+ * @throws PeftError `MIXED_UNSUPPORTED` when view and batch do not go together, or while training.
+ */
+export function mixedIndex(
+  batch: Named<tf.Tensor>,
+  { view, training }: { readonly view: View; readonly training: boolean },
+): tf.Tensor1D | undefined {
+  const index = batch["adapter_index"];
+  if (view.mixed === null && index === undefined) return undefined;
+  if (view.mixed === null) {
+    throw unsupported(
+      "The batch has an adapter_index, but adapters are not chosen row by row now. Call setActive(names, { mixed: true }), outside of disable().",
+    );
+  }
+  if (training) throw unsupported("Mixed batches are for evaluation. Train one adapter at a time.");
+  if (index === undefined) {
+    throw unsupported(
+      "Adapters are chosen row by row, but the batch has no adapter_index. Add adapter_index: model.adapterIndex(names).",
+    );
+  }
+  if (batch["masked_positions"] !== undefined) {
+    throw unsupported("masked_positions picks positions across rows, so that their adapters are lost. Leave it out.");
+  }
+  return index as tf.Tensor1D;
+}
+
+function unsupported(message: string): PeftError {
+  return new PeftError("MIXED_UNSUPPORTED", message);
+}
