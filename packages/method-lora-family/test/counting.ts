@@ -1,0 +1,99 @@
+import { isInModules, parseConfig, resolveTargets, sizeOf, weightShape, zeros } from "@peftjs/core";
+import type { Generator, LayerSite, Method, Named, TargetConfig } from "@peftjs/core";
+import type { Described } from "./architectures.ts";
+
+export interface Count {
+  /** Layers adapted. */
+  readonly targets: number;
+  /** Parameters of the method that learn, trained base parameters left out. */
+  readonly adapter: number;
+  /** With saved modules and trained base parameters. */
+  readonly trainable: number;
+  /** Base model, adapter with its buffers, and copies of saved modules. */
+  readonly all: number;
+}
+
+/**
+ * What a method adds to a model, from shapes alone: its `init` runs on small stand-ins of the layers. How many parameters a layer gets
+ * is c₀ + c₁·in + c₂·out for every method here; a fourth stand-in checks that it is.
+ */
+export function countTrainable<Config extends object>(
+  method: Method<Config>,
+  settings: Partial<Config>,
+  model: Described,
+): Count {
+  const config = parseConfig(method, settings);
+  const rules = method.targets(config, model);
+  const targets = rules === null ? [] : resolveTargets(rules, model);
+  const known = new Map<string, SizeOf>();
+  const sizes = targets.map((site) => {
+    const own = method.siteConfig?.({ site, config }) ?? config;
+    const key = JSON.stringify([site.kind, site.layout, site.bias === null, own]);
+    const sizeAt = known.get(key) ?? affine(method, site, own);
+    known.set(key, sizeAt);
+    return sizeAt(site);
+  });
+  const saved = (config as Partial<TargetConfig>).modulesToSave ?? model.headModules;
+  const copies = model.parameters.filter(({ name }) => isInModules(name, saved));
+  const trained = model.parameters.filter(
+    (parameter) => !copies.includes(parameter) && method.trains?.({ name: parameter.name, targets, config }) === true,
+  );
+  const adapter = total(sizes.map(({ params }) => params));
+  const buffers = total(sizes.map(({ buffers }) => buffers));
+  const elements = (list: Described["parameters"]): number => total(list.map(({ shape }) => sizeOf(shape)));
+  return {
+    targets: targets.length,
+    adapter,
+    trainable: adapter + elements(copies) + elements(trained),
+    all: elements(model.parameters) + adapter + buffers + elements(copies),
+  };
+}
+
+interface Size {
+  readonly params: number;
+  readonly buffers: number;
+}
+type SizeOf = (site: Pick<LayerSite, "inFeatures" | "outFeatures">) => Size;
+
+const UNIT = 64;
+
+function affine<Config extends object>(method: Method<Config>, like: LayerSite, config: Config): SizeOf {
+  const at = (inUnits: number, outUnits: number): Size => {
+    const site = { ...like, inFeatures: inUnits * UNIT, outFeatures: outUnits * UNIT };
+    const result = method.init?.({
+      ...{ site, config, generator: blank, calibration: undefined },
+      weight: zeros(weightShape(site)),
+      bias: site.bias === null ? null : zeros([site.outFeatures]),
+    });
+    return { params: elementsOf(result?.params), buffers: elementsOf(result?.buffers) };
+  };
+  const [one, wider, taller, both] = [at(1, 1), at(2, 1), at(1, 2), at(2, 3)];
+  const plane =
+    (part: keyof Size) =>
+    ({ inFeatures, outFeatures }: Pick<LayerSite, "inFeatures" | "outFeatures">): number =>
+      one[part] +
+      (wider[part] - one[part]) * (inFeatures / UNIT - 1) +
+      (taller[part] - one[part]) * (outFeatures / UNIT - 1);
+  const sizeAt: SizeOf = (site) => ({ params: plane("params")(site), buffers: plane("buffers")(site) });
+  const foretold = sizeAt({ inFeatures: 2 * UNIT, outFeatures: 3 * UNIT });
+  if (foretold.params !== both.params || foretold.buffers !== both.buffers)
+    throw new Error(`The size of a layer of "${method.name}" does not grow evenly with its inputs and outputs`);
+  return sizeAt;
+}
+
+/** Draws zeros: only shapes matter. */
+const blank: Generator = {
+  next32: () => 0,
+  uniform: (n) => new Float32Array(n),
+  normal: (n) => new Float32Array(n),
+  permutation: (n) => Int32Array.from({ length: n }, (_, i) => i),
+  state: () => ({ words: [], nextNormal: null }),
+};
+
+function elementsOf(tensors: Named<{ readonly shape: readonly number[] }> = {}): number {
+  return total(Object.values(tensors).map(({ shape }) => sizeOf(shape)));
+}
+
+function total(numbers: readonly number[]): number {
+  return numbers.reduce((sum, n) => sum + n, 0);
+}
