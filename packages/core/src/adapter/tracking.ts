@@ -17,7 +17,7 @@ export interface TrackTensors {
 
 /** Whether some adapter's state follows from the gradients of each step. */
 export function tracks(adapters: readonly Adapter[]): boolean {
-  return adapters.some(({ method, layers }) => method.track !== undefined && layers.length > 0);
+  return adapters.some(({ method, state }) => method.track !== undefined && state.size > 0);
 }
 
 /** The adapters' state by key, as live tensors. */

@@ -22,7 +22,9 @@ export function initAdalora({ site, config, generator }: InitContext<AdaloraConf
   for (const size of [rank * inFeatures, rank, outFeatures * rank, 1]) generator.normal(size);
   const normal = (shape: readonly [number, number]) =>
     float32(generator.normal(shape[0] * shape[1], 0, DEVIATION), shape);
-  const params = { a: normal([rank, inFeatures]), b: normal([outFeatures, rank]), e: zeros([rank, 1]) };
-  const buffers = { ranknum: float32([config.initRank], [1]) };
-  return config.rankPattern === null ? { params, buffers, state: initialState(params) } : { params, buffers };
+  const factors = { a: normal([rank, inFeatures]), b: normal([outFeatures, rank]), e: zeros([rank, 1]) };
+  const ranknum = float32([config.initRank], [1]);
+  if (config.rankPattern === null) return { params: factors, buffers: { ranknum }, state: initialState(factors) };
+  // Empty factors have nothing to learn, but the file names them.
+  return rank === 0 ? { params: {}, buffers: { ...factors, ranknum } } : { params: factors, buffers: { ranknum } };
 }
