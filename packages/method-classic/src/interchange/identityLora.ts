@@ -11,6 +11,7 @@ export const identityLoraTarget: TargetConfig = {
   targetRoles: ["query"],
   excludeModules: null,
   layersToTransform: [0],
+  layersPattern: null,
   modulesToSave: null,
 };
 
