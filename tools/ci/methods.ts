@@ -40,13 +40,22 @@ function typeOf({ type, enum: values, anyOf, items }: Property): string {
 }
 
 function capabilities(methods: readonly Method[]): string {
-  const head = ["Method", "Package", "Merges", "Several at once", "Starts as the base model", "`peft_type`"];
+  const head = [
+    "Method",
+    "Package",
+    "Merges",
+    "Several at once",
+    "Starts as the base model",
+    "Needs data",
+    "`peft_type`",
+  ];
   const rows = methods.map(({ name, package: from, capabilities: can, wire }) => [
     `\`${name}\``,
     `\`${from}\``,
     tick(can.merge),
     tick(can.multiAdapter),
     tick(can.identityAtStart),
+    tick(can.needsData === true),
     `\`${wire.peftType}\``,
   ]);
   return table([head, ...rows]);

@@ -26,7 +26,7 @@ const headings = [
   "References",
 ];
 /** What the consumer imports; the rest of the packages are installed for the command line. */
-const library = ["core", "engine", "models", "train", "method-lora-family"];
+const library = ["core", "engine", "models", "train"];
 
 const tarballs = path.join(root, "dist", "tarballs");
 const bin = (name) => path.join(root, "node_modules", ".bin", name);
@@ -112,30 +112,49 @@ function lintTarball(name, file) {
   report(problems.length === 0, `${name}: contents`, problems.join("\n"));
 }
 
-/** Installs tarballs in an empty folder with npm, as a user does, and uses them. */
-function consume(packed) {
+/** Gives `use` an empty folder and a function that installs tarballs there with npm, as a user does. */
+function inEmptyFolder(packed, use) {
   const folder = mkdtempSync(path.join(tmpdir(), "peftjs-consumer-"));
+  const install = (names, title) => {
+    const files = names.map((name) => packed.get(name)).filter((file) => file !== undefined);
+    const npm = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", ...files];
+    const { ok, output } = execute("npm", npm, folder);
+    report(ok && files.length === names.length, title, output);
+    return ok;
+  };
   try {
     writeFileSync(path.join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
-    const install = (names, title) => {
-      const files = names.map((name) => packed.get(name)).filter((file) => file !== undefined);
-      const npm = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", ...files];
-      const { ok, output } = execute("npm", npm, folder);
-      report(ok && files.length === names.length, title, output);
-      return ok;
-    };
-    const scoped = library.map((name) => `@peftjs/${name}`);
-    if (!install(scoped, `npm install ${library.join(" ")}`)) return;
-    copyFileSync(path.join(root, "tools", "ci", "consumer.mjs"), path.join(folder, "consumer.mjs"));
-    const program = execute(process.execPath, ["consumer.mjs"], folder);
-    report(program.ok, "a program that uses the packed packages", program.output);
-    if (program.ok) console.log(program.output.trimEnd());
-    if (!install([...packed.keys()], "npm install of every package")) return;
-    const cli = execute("npx", ["--no-install", "peftjs", "methods", "--json"], folder);
-    report(cli.ok && isMethodList(cli.stdout), "npx peftjs methods --json", cli.output);
+    use({ folder, install });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Copies files of tools/ci into the folder and runs the last one. */
+function runProgram(folder, files, title) {
+  for (const file of files) copyFileSync(path.join(root, "tools", "ci", file), path.join(folder, path.basename(file)));
+  const program = execute(process.execPath, [path.basename(files.at(-1))], folder);
+  report(program.ok, title, program.output);
+  if (program.ok) console.log(program.output.trimEnd());
+}
+
+function consume({ folder, install }) {
+  const names = [...library, "method-lora-family"];
+  if (!install(names.map(scoped), `npm install ${names.join(" ")}`)) return;
+  runProgram(folder, ["consumer.mjs"], "a program that uses the packed packages");
+  if (!install([...packed.keys()], "npm install of every package")) return;
+  const cli = execute("npx", ["--no-install", "peftjs", "methods", "--json"], folder);
+  report(cli.ok && isMethodList(cli.stdout), "npx peftjs methods --json", cli.output);
+}
+
+/** Somebody else's method: no package of the project provides one here. */
+function writeMethod({ folder, install }) {
+  if (!install(library.map(scoped), `npm install ${library.join(" ")}, without a method`)) return;
+  runProgram(folder, ["third-party/vera.mjs", "third-party/program.mjs"], "a method written outside the workspace");
+}
+
+function scoped(name) {
+  return `@peftjs/${name}`;
 }
 
 function isMethodList(text) {
@@ -154,6 +173,7 @@ for (const entry of published) {
 }
 const packed = pack(published);
 for (const [name, file] of packed) lintTarball(name, file);
-consume(packed);
+inEmptyFolder(packed, consume);
+inEmptyFolder(packed, writeMethod);
 console.log(failures === 0 ? `All ${published.length} packages passed.` : `${failures} package checks failed.`);
 process.exitCode = failures === 0 ? 0 : 1;
