@@ -18,7 +18,10 @@ const site = (path: string, role: string, block: number | null, sizes: readonly 
 });
 
 /** Embedding [5, 4] → two blocks of 4 → 4 (the second stored as [in, out]) → classifier 4 → 2; one table is tied to the embedding. */
-export function tinyModel(seed = 7, { dropout = 0 }: { readonly dropout?: number } = {}): BaseModel {
+export function tinyModel(
+  seed = 7,
+  { dropout = 0, readsTied = true }: { readonly dropout?: number; readonly readsTied?: boolean } = {},
+): BaseModel {
   const generator = createGenerator(seed);
   const random = (shape: readonly [number] | readonly [number, number]): HostTensor =>
     float32(
@@ -58,8 +61,8 @@ export function tinyModel(seed = 7, { dropout = 0 }: { readonly dropout?: number
       let x = f.embedding("body.embed", batch["input_ids"] as tf.Tensor);
       x = tf.tanh(f.linear("body.layer.0.query", x));
       x = f.dropout(tf.add(f.linear("body.layer.1.query", x), f.linear("body.layer.1.value", x)), dropout);
-      const tied = tf.mean(f.parameter("decoder.weight"));
-      return { logits: tf.add(f.linear("classifier", tf.mean(x, 1)), tied) };
+      const logits = f.linear("classifier", tf.mean(x, 1));
+      return { logits: readsTied ? tf.add(logits, tf.mean(f.parameter("decoder.weight"))) : logits };
     },
     loss: (outputs, batch) =>
       meanSquaredError(

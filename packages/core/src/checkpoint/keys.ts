@@ -1,5 +1,6 @@
 import { parameterOf, type Adapter, type Override } from "../adapter/adapter.ts";
 import { tiedNames } from "../adapter/tied.ts";
+import { tokenRowsName } from "../adapter/tokens.ts";
 import { PeftError } from "../errors.ts";
 import type { FileForm } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
@@ -23,7 +24,7 @@ export interface FileTensor {
  * parameters under their own names, those of an adapted layer as `<layer path>.base_layer.<name>`. Tied parameters are written once.
  */
 export function fileTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
-  return [...layerTensors(adapter), ...overrideTensors(base, adapter)];
+  return [...layerTensors(adapter), ...tokenTensors(adapter), ...overrideTensors(base, adapter)];
 }
 
 /** What a method makes of its layers for a file, and whether the tables of adapted embeddings go into it. */
@@ -45,7 +46,7 @@ export function formTensors(
   );
   return new Map([
     ...layers,
-    ...overrideTensors(base, adapter).map(({ key, read }) => [key, read()] as const),
+    ...[...tokenTensors(adapter), ...overrideTensors(base, adapter)].map(({ key, read }) => [key, read()] as const),
     ...tables(base, adapter, saveEmbeddingLayers),
   ]);
 }
@@ -60,6 +61,19 @@ function tables(base: BaseModel, adapter: Adapter, save: boolean | "auto"): [str
     const wanted = save === "auto" ? WITH_TABLE.test(site.path) || changed !== undefined : save;
     if (!isTable || !wanted) return [];
     return [[`${KEY_PREFIX}${site.path}.base_layer.weight`, changed ?? parameterOf(base, site.weight)]];
+  });
+}
+
+/** Trained rows of embeddings; they replace the table's own, whatever the name says. */
+function tokenTensors({ tokens, params }: Adapter): FileTensor[] {
+  return tokens.map((rows) => {
+    const local = tokenRowsName(rows);
+    return {
+      key: `${KEY_PREFIX}${rows.path}.token_adapter.trainable_tokens_delta`,
+      site: null,
+      read: () => params.get(local) as HostTensor,
+      write: (tensor) => void params.set(local, tensor),
+    };
   });
 }
 
