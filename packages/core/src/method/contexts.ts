@@ -143,9 +143,9 @@ export interface ParameterContext<Config> extends SiteContext<Config> {
   readonly shape: readonly number[];
 }
 
-/** A way of combining adapters, e.g. "linear" or "ties", and its settings; each method says which it knows. */
+/** A way of combining adapters, e.g. "linear" or "ties", and its settings; each method says which it knows, and its default. */
 export interface CombineOptions {
-  readonly type: string;
+  readonly type?: string;
   readonly [option: string]: unknown;
 }
 
