@@ -1,4 +1,4 @@
-import { didYouMean, patternValue, targetFields } from "@peftjs/core";
+import { didYouMean, patternValue, targetFields, tokenFields } from "@peftjs/core";
 import type { LayerSite, SiteContext, Wire } from "@peftjs/core";
 import { z } from "zod";
 import { EvaOptions, evaWire } from "../eva/options.ts";
@@ -21,6 +21,7 @@ export type InitLoraWeights = z.infer<typeof InitLoraWeights>;
 /** Settings of LoRA. Names and defaults are those of the Python library, in camelCase. */
 export const LoraConfig = z.strictObject({
   ...targetFields,
+  ...tokenFields,
   rank: z.int().positive().default(8).describe("Rank r of the update."),
   alpha: z.number().default(8).describe("Scale α: the update is multiplied by α/r (or α/√r with useRslora)."),
   dropout: z.number().min(0).lt(1).default(0).describe("Dropout on the input of A; never on the base layer."),
@@ -61,6 +62,7 @@ export const loraWire: Wire<LoraConfig> = {
     excludeModules: "exclude_modules",
     layersToTransform: "layers_to_transform",
     modulesToSave: "modules_to_save",
+    trainableTokenIndices: "trainable_token_indices",
     rank: "r",
     alpha: "lora_alpha",
     dropout: "lora_dropout",
@@ -87,6 +89,7 @@ export const loraWire: Wire<LoraConfig> = {
     megatron_config: null,
     megatron_core: "megatron.core",
   },
+  whenSet: ["trainable_token_indices"],
   accepts: (json) => json["use_dora"] !== true && json["use_qalora"] !== true,
 };
 
