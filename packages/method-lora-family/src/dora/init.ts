@@ -1,6 +1,6 @@
 import { float32 } from "@peftjs/core";
 import type { HostTensor, InitContext, InitResult, LayerSite } from "@peftjs/core";
-import { loraScale } from "../lora/config.ts";
+import { factorNames, loraScale } from "../lora/config.ts";
 import { initLora } from "../lora/init.ts";
 import type { DoraConfig } from "./config.ts";
 
@@ -9,10 +9,11 @@ export function initDora(context: InitContext<DoraConfig>): InitResult {
   const { site, config } = context;
   const start = initLora(context);
   const { params } = start;
+  const names = factorNames(site);
   const magnitude = rowNorms(site, {
     weight: start.weight ?? context.weight,
-    a: (params["a"] ?? params["embeddingA"]) as HostTensor,
-    b: (params["b"] ?? params["embeddingB"]) as HostTensor,
+    a: params[names.a] as HostTensor,
+    b: params[names.b] as HostTensor,
     scale: loraScale(config),
   });
   return { ...start, params: { ...params, magnitude } };

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createGenerator, float32 } from "@peftjs/core";
-import type { ForwardContext, HostTensor, LayerSite, Named } from "@peftjs/core";
+import type { ForwardContext, InitResult, LayerSite, Named } from "@peftjs/core";
 import { installMatchers, useCpuBackend } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -104,6 +104,8 @@ function gradients(values: Values, names: readonly string[], loss: (values: Valu
   return Object.fromEntries(names.map((name, i) => [name, parts[i]!]));
 }
 
+const untouched = { ...dora, forward: ({ base, x }: ForwardContext<DoraConfig>) => base(x) };
+
 describe("the worked example", () => {
   const values = (): Values => ({
     weight: tf.tensor2d([1, 2, 3, 4, 0, -1], [3, 2]),
@@ -171,7 +173,7 @@ describe.each([
   it("gives its merged weight and its magnitudes at the start", () => {
     expect(mergedWeight({ ...own(layer), ...factors(layer) }, at).dataSync()).toBeAllClose(flat(layer.merged), close);
     const start = init(at, { initLoraWeights: true }, layer);
-    expect(start["magnitude"]!.data).toBeAllClose(flat(layer["fresh magnitude"]), close);
+    expect(start.params["magnitude"]!.data).toBeAllClose(flat(layer["fresh magnitude"]), close);
   });
 });
 
@@ -237,7 +239,7 @@ describe("an embedding", () => {
   });
 });
 
-function init(at: LayerSite, settings: Partial<DoraConfig>, { weight, bias }: Layer): Named<HostTensor> {
+function init(at: LayerSite, settings: Partial<DoraConfig>, { weight, bias }: Layer): InitResult {
   const { inFeatures, outFeatures, layout } = at;
   const shape = layout === "out_in" ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
   return dora.init!({
@@ -245,37 +247,60 @@ function init(at: LayerSite, settings: Partial<DoraConfig>, { weight, bias }: La
     weight: float32(flat(weight), shape),
     bias: float32(flat(bias), [outFeatures]),
     generator: createGenerator(3),
-  }).params;
+  });
+}
+
+/** The layer's own values and the start's, its weight included where it has one. */
+function started(layer: Layer, { params, weight }: InitResult): Values {
+  const replaced = weight === undefined ? {} : { weight };
+  const tensors = Object.entries({ ...params, ...replaced }).map(
+    ([name, { data, shape }]) => [name, tf.tensor(data, [...shape])] as const,
+  );
+  return { ...own(layer), ...Object.fromEntries(tensors) };
 }
 
 describe("the start", () => {
-  it.each([true, false, "gaussian", "orthogonal"] as const)(
-    "has m = ‖W + s·B·A‖ and so is LoRA's, initLoraWeights %s",
-    (initLoraWeights) => {
-      const layer = layers.linear;
-      const params = Object.entries(init(site, { initLoraWeights }, layer)).map(
-        ([name, { data, shape }]) => [name, tf.tensor(data, [...shape])] as const,
-      );
-      const values = { ...own(layer), ...Object.fromEntries(params) };
-      const plain = call(values, { method: lora as unknown as typeof dora });
-      expect(call(values).dataSync()).toBeAllClose(plain.dataSync() as Float32Array, close);
-      // With m frozen, the first gradient is LoRA's as well.
-      const gradientsOf = (method: typeof dora): Values =>
-        gradients(values, ["a", "b"], (given) => tf.sum(tf.mul(call(given, { method }), tensor(layer.dy))));
-      const [ours, theirs] = [gradientsOf(dora), gradientsOf(lora as unknown as typeof dora)];
-      for (const key of ["a", "b"])
-        expect(ours[key]!.dataSync()).toBeAllClose(theirs[key]!.dataSync() as Float32Array, close);
-    },
-  );
+  const starts = [true, false, "gaussian", "orthogonal", "pissa", "pissa_niter_8", "olora"] as const;
+
+  it.each(starts)("has m = ‖W + s·B·A‖ and so is LoRA's, initLoraWeights %s", (initLoraWeights) => {
+    const layer = layers.linear;
+    const values = started(layer, init(site, { initLoraWeights }, layer));
+    const method = lora as unknown as typeof dora;
+    const before = initLoraWeights === false ? call(values, { method }) : call(own(layer), { method: untouched });
+    expect(call(values).dataSync()).toBeAllClose(before.dataSync() as Float32Array, { absolute: 1e-5, relative: 1e-5 });
+    // With m frozen, the first gradient is LoRA's as well.
+    const gradientsOf = (chosen: typeof dora): Values =>
+      gradients(values, ["a", "b"], (given) => tf.sum(tf.mul(call(given, { method: chosen }), tensor(layer.dy))));
+    const [ours, theirs] = [gradientsOf(dora), gradientsOf(method)];
+    for (const key of ["a", "b"])
+      expect(ours[key]!.dataSync(), key).toBeAllClose(theirs[key]!.dataSync() as Float32Array, close);
+  });
+
+  it("that takes factors out of the weight becomes a DoRA of the whole weight in its file", () => {
+    const layer = layers.linear;
+    const settings = { ...config, initLoraWeights: "olora" } as const;
+    const start = init(site, settings, layer);
+    const noise = createGenerator(5).normal(start.params["b"]!.data.length);
+    const moved = float32(
+      start.params["b"]!.data.map((value, i) => value + noise[i]!) as Float32Array,
+      start.params["b"]!.shape,
+    );
+    const params = { ...start.params, b: moved };
+    const form = dora.file!({
+      config: settings,
+      sites: [{ site, config: settings, params, state: start.state ?? {} }],
+      native: false,
+    });
+    const plain = started(layer, { params: form.params.get("layer")! });
+    const expected = call(started(layer, { ...start, params })).dataSync() as Float32Array;
+    expect(call(plain, { config: form.config }).dataSync()).toBeAllClose(expected, { absolute: 1e-5, relative: 1e-5 });
+    expect(form.config.rank).toBe(4);
+  });
 
   it("leaves a row of zeros as it is", () => {
-    const layer = {
-      ...layers.linear,
-      weight: (layers.linear.weight as number[][]).map((row, i) => (i === 1 ? row.map(() => 0) : row)),
-    };
-    const start = init(site, {}, layer);
-    const params = Object.entries(start).map(([name, { data, shape }]) => [name, tf.tensor(data, [...shape])] as const);
-    const y = call({ ...own(layer), ...Object.fromEntries(params) });
+    const rows = layers.linear.weight as number[][];
+    const layer = { ...layers.linear, weight: rows.map((row, i) => (i === 1 ? row.map(() => 0) : row)) };
+    const y = call(started(layer, init(site, {}, layer)));
     expect([...y.dataSync()].every(Number.isFinite)).toBe(true);
     expect(y.arraySync().map((row) => row[1])).toEqual(Array(3).fill(Math.fround(flat(layer.bias)[1]!)));
   });
