@@ -1,5 +1,5 @@
 import { bitfit, full, head } from "@peftjs/method-classic";
-import { dora, lora } from "@peftjs/method-lora-family";
+import { adalora, dora, eva, lora, loraplus, olora, pissa, rslora } from "@peftjs/method-lora-family";
 import { MethodRegistry } from "@peftjs/core";
 
 /**
@@ -7,5 +7,16 @@ import { MethodRegistry } from "@peftjs/core";
  * A new method appears everywhere by being added here.
  */
 export function registeredMethods(): MethodRegistry {
-  return new MethodRegistry().use(head).use(bitfit).use(lora).use(dora).use(full);
+  return new MethodRegistry()
+    .use(head)
+    .use(bitfit)
+    .use(lora)
+    .use(rslora)
+    .use(loraplus)
+    .use(dora)
+    .use(adalora)
+    .use(pissa)
+    .use(olora)
+    .use(eva)
+    .use(full);
 }

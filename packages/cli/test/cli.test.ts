@@ -172,6 +172,22 @@ describe("train, eval, predict, merge", () => {
     await file.close();
   });
 
+  it("looks at the training rows for a method that needs data, and takes a method's option whose name is taken by its own", async () => {
+    const data = ["--model", at("model"), "--data", at("train.jsonl"), "--max-steps", "2", "--threads", "1"];
+    const explained = ["--method", "eva", "--rank", "2", "--out", at("eva")];
+    const trained = await run("train", ...data, ...explained);
+    expect(trained.code, trained.stderr).toBe(0);
+    const config = at("budget.yaml");
+    writeFileSync(config, "method: adalora\nbeta1: 0.8\nadaloraBeta1: 0.7\n");
+    const allocated = await run("train", ...data, "--config", config, "--adalora-beta2", "0.6", "--out", at("budget"));
+    expect(allocated.code, allocated.stderr).toBe(0);
+    expect(JSON.parse(readFileSync(join(at("budget"), "adapter_config.json"), "utf8"))).toMatchObject({
+      beta1: 0.7,
+      beta2: 0.6,
+    });
+    expect((await run("methods", "adalora")).stdout).toMatch(/--adalora-beta1 +/);
+  });
+
   it.each(["head", "bitfit", "full"])("%s: trains a regression and predicts its values", async (method) => {
     const out = at(`regression-${method}`);
     const trained = await run(

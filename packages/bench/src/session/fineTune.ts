@@ -2,7 +2,7 @@ import { peft } from "@peftjs/core";
 import type { Method, PeftModel } from "@peftjs/core";
 import type { DataRow } from "@peftjs/data";
 import type { Engine } from "@peftjs/engine";
-import { Trainer } from "@peftjs/train";
+import { epochBatches, Trainer } from "@peftjs/train";
 import type { Logger, TrainingConfigInput, TrainingResult } from "@peftjs/train";
 import { evaluationPlan, trainingPlan } from "./textModel.ts";
 import type { TextModel } from "./textModel.ts";
@@ -28,14 +28,20 @@ export interface FineTuned {
   readonly result: TrainingResult;
 }
 
-/** Attaches a method to a model and trains it on rows of text. */
+/**
+ * Attaches a method to a model and trains it on rows of text. A method that looks at data before it starts is shown the training
+ * batches in their own order; equal rows and seeds give it an equal start, so that a resumed run arrives at the adapter it left.
+ */
 export async function fineTune(options: FineTuneOptions): Promise<FineTuned> {
   const { text, engine, method, methodConfig, train, dev, batchSize, seed } = options;
-  const model = await peft(text.base).use(method, methodConfig, { seed }).apply();
+  const plan = trainingPlan(text, train, { batchSize, seed });
+  const model = await peft(text.base)
+    .use(method, methodConfig, { seed })
+    .apply({ batches: epochBatches(plan), runner: engine });
   const trainer = new Trainer({
     model,
     engine,
-    train: trainingPlan(text, train, { batchSize, seed }),
+    train: plan,
     evaluation: dev === undefined ? undefined : evaluationPlan(text, dev, batchSize),
     config: { ...options.training, seed },
     loggers: options.loggers ?? [],

@@ -1,6 +1,6 @@
 import { registeredMethods } from "@peftjs/bench";
 import { Command } from "commander";
-import { fieldFlags } from "../options/fields.ts";
+import { methodFlags } from "./trainOptions.ts";
 
 /** `methods`: what `--method` accepts. */
 export function methodsCommand(): Command {
@@ -23,7 +23,7 @@ function allMethods(asJson: boolean): string {
 }
 
 function oneMethod(name: string, asJson: boolean): string {
-  const rows = fieldFlags(registeredMethods().get(name).config).map(({ flag, description }) => ({
+  const rows = methodFlags(registeredMethods().get(name)).map(({ flag, description }) => ({
     flag: `--${flag}`,
     description,
   }));

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import { z } from "zod";
 import { checkKeys, readConfigFile } from "../options/configFile.ts";
-import { fieldFlags, readValue } from "../options/fields.ts";
+import { camel, fieldFlags, kebab, readValue } from "../options/fields.ts";
 import type { FieldFlag } from "../options/fields.ts";
 import { required } from "../options/common.ts";
 
@@ -81,10 +81,14 @@ export function declareTrainOptions(command: Command, method: Method): Command {
   return command;
 }
 
-/** A method's settings, without those that the command has under the same name. */
-function methodFlags(method: Method): FieldFlag[] {
-  const taken = new Set([...fieldFlags(OwnOptions), ...trainingFlags()].map(({ field }) => field));
-  return fieldFlags(method.config).filter(({ field }) => !taken.has(field));
+/** A method's settings; one that the command has under the same name, too, goes by the method's name and its own. */
+export function methodFlags(method: Method): FieldFlag[] {
+  const taken = new Set([...fieldFlags(OwnOptions), ...trainingFlags()].map(({ flag }) => flag));
+  return fieldFlags(method.config).map((field) => {
+    if (!taken.has(field.flag)) return field;
+    const flag = `${kebab(method.name)}-${field.flag}`;
+    return { ...field, flag, option: camel(flag) };
+  });
 }
 
 /** The method that the arguments or the configuration file name, before the rest of them can be read. */
@@ -111,21 +115,17 @@ export function resolveTrainOptions(flags: Readonly<Record<string, unknown>>, me
     checkKeys(
       file,
       Object.keys(fromFile),
-      all.map(({ field }) => field),
+      all.map(({ option }) => option),
     );
   const merged = { ...fromFile, ...given };
-  const values: Record<string, unknown> = {};
-  for (const flag of all) {
-    const value = merged[flag.field];
-    if (value !== undefined) values[flag.field] = typeof value === "string" ? readValue(flag, value) : value;
-  }
+  const values = readValues(merged, fieldFlags(OwnOptions));
   required(values["model"], "--model", "./bert-base-uncased");
   required(values["data"], "--data", "train.jsonl");
   required(values["out"], "--out", "my-adapter");
-  const own = parseOwn(pick(values, fieldFlags(OwnOptions)));
-  const training = pick(values, trainingFlags()) as TrainingConfigInput;
+  const own = parseOwn(values);
+  const training = readValues(merged, trainingFlags()) as TrainingConfigInput;
   parseTrainingConfig(training);
-  const methodConfig = parseConfig(method, pick(values, methodFlags(method)));
+  const methodConfig = parseConfig(method, readValues(merged, methodFlags(method)));
   return { ...own, adapterMethod: method, methodConfig, training };
 }
 
@@ -138,8 +138,12 @@ function parseOwn(values: Record<string, unknown>): OwnOptions {
   );
 }
 
-function pick(values: Readonly<Record<string, unknown>>, flags: readonly FieldFlag[]): Record<string, unknown> {
-  return Object.fromEntries(
-    flags.filter(({ field }) => values[field] !== undefined).map(({ field }) => [field, values[field]]),
-  );
+/** The given options of one schema, by field. */
+function readValues(given: Readonly<Record<string, unknown>>, flags: readonly FieldFlag[]): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const flag of flags) {
+    const value = given[flag.option];
+    if (value !== undefined) values[flag.field] = typeof value === "string" ? readValue(flag, value) : value;
+  }
+  return values;
 }

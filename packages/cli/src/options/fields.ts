@@ -4,6 +4,8 @@ import { z } from "zod";
 export interface FieldFlag {
   /** Name in the schema, e.g. `rankPattern`. */
   readonly field: string;
+  /** Name in configuration files: that of the field, unless another schema has the name. */
+  readonly option: string;
   /** Name on the command line without dashes, e.g. `rank-pattern`. */
   readonly flag: string;
   readonly description: string;
@@ -22,6 +24,7 @@ export function fieldFlags(schema: z.ZodType): FieldFlag[] {
       json.default === undefined || json.default === null ? "" : ` (default: ${JSON.stringify(json.default)})`;
     return {
       field,
+      option: field,
       flag: kebab(field),
       description: `${json.description ?? ""}${byDefault}`.trim(),
       isBoolean: json.type === "boolean",
