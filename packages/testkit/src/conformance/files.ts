@@ -10,7 +10,7 @@ import type { Setting } from "./outputs.ts";
 import { attached, logits, train } from "./run.ts";
 import { batchAt, tinyModel } from "./subjects.ts";
 
-/** Saved, loaded, saved again; beside another adapter. */
+/** Saved, loaded, saved again; beside another adapter. In the form that the method itself reads, where another one stands on its own. */
 export function checkFiles({ suite, subject, family, engine }: Setting): void {
   const { method } = suite;
   const batch = batchAt(family, 0);
@@ -33,13 +33,13 @@ export function checkFiles({ suite, subject, family, engine }: Setting): void {
   it("saved and loaded, it gives the same output, and saved again the same bytes", async () => {
     const model = await trained();
     const expected = await run(model);
-    const dir = await saveAdapter(model, { dir: join(folder, "first") });
+    const dir = await saveAdapter(model, { dir: join(folder, "first"), native: true });
     const again = new PeftModel(tinyModel(family));
     const report = await loadAdapter(again, { dir, methods });
     expect([report.missing, report.unexpected]).toEqual([[], []]);
     const { pass, message } = compareAllClose(await run(again), expected, suite.tolerance ?? tol.deep);
     expect(pass, message()).toBe(true);
-    const other = await saveAdapter(again, { dir: join(folder, "second") });
+    const other = await saveAdapter(again, { dir: join(folder, "second"), native: true });
     for (const file of ["adapter_model.safetensors", "adapter_config.json"]) {
       expect(readFileSync(join(other, file)).equals(readFileSync(join(dir, file))), file).toBe(true);
     }
@@ -65,7 +65,7 @@ export function checkFiles({ suite, subject, family, engine }: Setting): void {
   it("a second one loads beside the first, and a refused file changes nothing", async () => {
     const model = await trained();
     const expected = await run(model);
-    const dir = await saveAdapter(model, { dir: join(folder, "beside") });
+    const dir = await saveAdapter(model, { dir: join(folder, "beside"), native: true });
     await loadAdapter(model, { dir, methods, adapterName: "second" });
     expect(model.active).toEqual(["default"]);
     expect((await run(model)).data).toEqual(expected.data);
