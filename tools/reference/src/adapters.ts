@@ -1,153 +1,156 @@
-import { cpSync, mkdirSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import {
   createGenerator,
   float32,
   int32,
   loadAdapter,
   MethodRegistry,
+  openSafetensors,
   peft,
   PeftModel,
   saveAdapter,
-  writeSafetensors,
   widen,
+  writeSafetensors,
 } from "@peftjs/core";
-import type { Method, Named, HostTensor } from "@peftjs/core";
+import type { BaseModel, HostTensor, Named } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
-import { bitfit, head } from "@peftjs/method-classic";
-import { lora } from "@peftjs/method-lora-family";
-import { fromConfig, savePretrained } from "@peftjs/models";
+import { adalora, dora, lora } from "@peftjs/method-lora-family";
+import { fromConfig, fromPretrained, savePretrained } from "@peftjs/models";
+import { Trainer } from "@peftjs/train";
+import { cases, families } from "./cases.ts";
+import type { ExchangeCase } from "./cases.ts";
 
 /**
- * Writes adapters with random values for tools/reference/adapters.py, which loads them with the Python library.
+ * Exchanges adapters of every method with the Python library, in both directions, and prints a table of the largest relative
+ * differences of the logits.
  *
- *   npx tsx --conditions=@peftjs/source tools/reference/src/adapters.ts FOLDER [ADAPTER]
+ *   npx tsx --conditions=@peftjs/source tools/reference/src/adapters.ts FOLDER PYTHON [CASE …]
  *
- * ADAPTER: a folder that the Python library wrote for a BERT-base classifier; it is used as it is, on random weights.
+ * PYTHON: an interpreter with torch, transformers and peft. Per case FOLDER/<family>-<case>/ gets base/, adapter/ (trained and
+ * saved here) and expected.safetensors; tools/reference/adapters.py loads the adapter, compares, changes all trained values,
+ * and saves the result to python/ with expected_python.safetensors, which is then loaded here.
  */
-const [folder, given] = process.argv.slice(2);
-if (folder === undefined) throw new Error("Usage: adapters.ts FOLDER [ADAPTER]");
+const [folder, python, ...chosen] = process.argv.slice(2);
+if (folder === undefined || python === undefined) throw new Error("Usage: adapters.ts FOLDER PYTHON [CASE …]");
 
-const shape = {
-  vocab_size: 80,
-  hidden_size: 32,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  intermediate_size: 48,
-  max_position_embeddings: 40,
-  layer_norm_eps: 1e-12,
-  hidden_act: "gelu",
-  hidden_dropout_prob: 0.1,
-  attention_probs_dropout_prob: 0.1,
-  initializer_range: 0.2,
-};
-const families: Readonly<Record<string, Record<string, unknown>>> = {
-  bert: {
-    ...shape,
-    model_type: "bert",
-    architectures: ["BertForSequenceClassification"],
-    type_vocab_size: 2,
-    pad_token_id: 0,
-  },
-  roberta: {
-    ...shape,
-    model_type: "roberta",
-    architectures: ["RobertaForSequenceClassification"],
-    type_vocab_size: 1,
-    pad_token_id: 1,
-    bos_token_id: 0,
-    eos_token_id: 2,
-  },
-};
-const settings: Readonly<Record<string, readonly [Method, object]>> = {
-  lora: [lora as unknown as Method, { rank: 4, alpha: 8 }],
-  "lora-all-linear": [lora as unknown as Method, { rank: 3, targetModules: "all-linear", initLoraWeights: "gaussian" }],
-  "lora-patterns": [
-    lora as unknown as Method,
-    {
-      rank: 4,
-      useRslora: true,
-      loraBias: true,
-      bias: "lora_only",
-      targetModules: ["query", "dense"],
-      excludeModules: ["pooler.dense"],
-      rankPattern: { "layer.0.output.dense": 2 },
-      alphaPattern: { query: 3 },
-    },
-  ],
-  "lora-bias-all": [
-    lora as unknown as Method,
-    { rank: 2, bias: "all", layersToTransform: [1], targetModules: ["query", "key"] },
-  ],
-  "lora-embedding": [lora as unknown as Method, { rank: 2, targetModules: ["word_embeddings", "value"] }],
-  "lora-roles": [lora as unknown as Method, { rank: 2, targetRoles: ["ffnUp", "ffnDown"] }],
-  bitfit: [bitfit as unknown as Method, {}],
-  head: [head as unknown as Method, {}],
-};
-
+const LIMIT = 1e-5;
+const STEPS = 6;
 const engine = await createEngine({ kind: "onnx", threads: 1 });
 const generator = createGenerator(7);
-for (const [family, config] of Object.entries(families)) {
-  for (const [name, [method, options]] of Object.entries(settings)) {
-    await writeCase(join(folder, `${family}-${name}`), config, { method, options });
-  }
+/** Read any adapter that the Python library writes of these types. */
+const readers = new MethodRegistry().use(lora).use(dora).use(adalora);
+
+interface PythonReport {
+  readonly versions: string;
+  /** By case: relative differences and warnings. */
+  readonly cases: Readonly<
+    Record<
+      string,
+      {
+        readonly adapter: number;
+        readonly merged: number;
+        readonly moved: number;
+        readonly warnings: readonly string[];
+      }
+    >
+  >;
 }
 
-if (given !== undefined) await writeGiven(join(folder, "given"), given);
+const names = Object.keys(families).flatMap((family) =>
+  Object.keys(cases)
+    .filter((name) => chosen.length === 0 || chosen.includes(name))
+    .map((name) => ({ family, name, dir: join(folder, `${family}-${name}`) })),
+);
+for (const { family, name, dir } of names) await writeCase(dir, family, cases[name] as ExchangeCase);
+const script = fileURLToPath(new URL("../adapters.py", import.meta.url));
+const { status } = spawnSync(python, [script, folder, ...names.map(({ dir }) => dir)], { stdio: "inherit" });
+if (status !== 0) throw new Error(`${python} ended with ${String(status)}.`);
+const report = JSON.parse(readFileSync(join(folder, "python.json"), "utf8")) as PythonReport;
 
-/** The given adapter on a BERT-base with random weights and a small vocabulary, which takes no part in the adapter. */
-async function writeGiven(dir: string, adapter: string): Promise<void> {
-  const config = {
-    ...families["bert"],
-    ...{
-      hidden_size: 768,
-      num_hidden_layers: 12,
-      num_attention_heads: 12,
-      intermediate_size: 3072,
-      initializer_range: 0.04,
-    },
-  };
-  const base = fromConfig(config, { numLabels: 2, seed: 1, name: join(dir, "base") });
-  await savePretrained(base, join(dir, "base"));
-  cpSync(adapter, join(dir, "adapter"), { recursive: true });
-  const model = new PeftModel(base);
-  const report = await loadAdapter(model, { dir: adapter, methods: new MethodRegistry().use(lora) });
-  if (report.missing.length + report.unexpected.length > 0) throw new Error(JSON.stringify(report));
-  await writeExpected(dir, model, 0);
+let failures = 0;
+const shown = (value: number): string => (value < LIMIT ? value.toExponential(1) : `**${value.toExponential(1)}**`);
+console.log(`\n${report.versions}; limit ${LIMIT}\n`);
+console.log(
+  "| case | here → Python | merged there | Python → here | merged here | the adapter changes the logits by |",
+);
+console.log("| --- | --- | --- | --- | --- | --- |");
+for (const { family, name, dir } of names) {
+  const there = report.cases[`${family}-${name}`];
+  if (there === undefined) throw new Error(`No report of ${dir}.`);
+  const here = await readBack(dir, family);
+  const figures = [there.adapter, there.merged, here.adapter, here.merged];
+  const good = figures.every((value) => value < LIMIT) && there.moved > 1e-3 && there.warnings.length === 0;
+  if (!good) failures++;
+  const cells = [`${family} ${name}`, ...figures.map(shown), there.moved.toExponential(1)];
+  console.log(`| ${cells.join(" | ")} |${there.warnings.map((warning) => ` warning: ${warning}`).join("")}`);
 }
+console.log(failures === 0 ? "\nAll equal." : `\n${failures} cases differ.`);
+process.exitCode = failures === 0 ? 0 : 1;
 
-async function writeExpected(dir: string, model: PeftModel, pad: number): Promise<void> {
-  const batch = randomBatch(pad);
-  const logits = await run(model, batch);
-  const logitsBase = await model.disable(() => run(model, batch));
-  const tensors = Object.entries({ ...batch, logits, logits_base: logitsBase });
-  await writeSafetensors(
-    join(dir, "expected.safetensors"),
-    new Map(tensors.map(([key, tensor]) => [key, asFloat(tensor)])),
-  );
-}
-
-async function writeCase(
-  dir: string,
-  config: Record<string, unknown>,
-  { method, options }: { readonly method: Method; readonly options: object },
-): Promise<void> {
+/** Trains an adapter for a few steps, and writes it, its base model and its logits. */
+async function writeCase(dir: string, family: string, { method, config, native = false }: ExchangeCase): Promise<void> {
   mkdirSync(dir, { recursive: true });
-  const base = fromConfig(config, { labels: ["a", "b", "c"], seed: 1, name: join(dir, "base") });
+  const pad = families[family]?.["pad_token_id"] as number;
+  const name = join(dir, "base");
+  const base = fromConfig(families[family] as object as Record<string, unknown>, {
+    labels: ["a", "b", "c"],
+    seed: 1,
+    name,
+  });
   for (const [key, tensor] of base.parameters) base.parameters.set(key, moved(widen(tensor)));
-  await savePretrained(base, join(dir, "base"));
-  const model = await peft(base).use(method, options, { seed: 2 }).apply();
-  model.setTrainable(
-    Object.fromEntries(Object.entries(model.trainable()).map(([key, tensor]) => [key, moved(tensor)])),
+  await savePretrained(base, name);
+  const batches = Array.from({ length: STEPS }, () => randomBatch(pad));
+  const model = await peft(base).use(method, config, { seed: 2 }).apply({ batches, runner: engine });
+  const trainable = Object.entries(model.trainable());
+  model.setTrainable(Object.fromEntries(trainable.map(([key, tensor]) => [key, moved(tensor)])));
+  await train(model, batches);
+  await saveAdapter(model, { dir: join(dir, "adapter"), native });
+  const batch = batches[0] as Named<HostTensor>;
+  const logits = await run(model, batch);
+  const logits_base = await model.disable(() => run(model, batch));
+  await writeTensors(join(dir, "expected.safetensors"), { ...batch, logits, logits_base });
+}
+
+/** Loads what Python saved, and compares with the logits it had. */
+async function readBack(dir: string, family: string): Promise<{ readonly adapter: number; readonly merged: number }> {
+  const file = await openSafetensors(join(dir, "expected_python.safetensors"));
+  const read = async (name: string): Promise<HostTensor> => file.tensor(name);
+  const [ids, mask, expected] = await Promise.all(["input_ids", "attention_mask", "logits"].map(read));
+  await file.close();
+  const batch = { input_ids: asInt(ids as HostTensor), attention_mask: asInt(mask as HostTensor) };
+  const model = new PeftModel(await openBase(dir));
+  const report = await loadAdapter(model, { dir: join(dir, "python"), methods: readers });
+  if (report.missing.length + report.unexpected.length > 0) throw new Error(`${family}: ${JSON.stringify(report)}`);
+  const adapter = difference(await run(model, batch), expected as HostTensor);
+  const merged = difference(
+    await run(new PeftModel(model.mergeAndUnload({ safe: true })), batch),
+    expected as HostTensor,
   );
-  await saveAdapter(model, { dir: join(dir, "adapter") });
-  await writeExpected(dir, model, config["pad_token_id"] as number);
+  return { adapter, merged };
+}
+
+function openBase(dir: string): Promise<BaseModel> {
+  return fromPretrained(join(dir, "base"));
+}
+
+async function train(model: PeftModel, batches: readonly Named<HostTensor>[]): Promise<void> {
+  const trainer = new Trainer({
+    model,
+    engine,
+    train: { batchesPerEpoch: STEPS, batchAt: (index) => batches[index % STEPS] as Named<HostTensor> },
+    config: { epochs: 1, learningRate: 1e-2, evalEvery: "never" },
+  });
+  await trainer.train();
+  await trainer.dispose();
 }
 
 function moved(tensor: HostTensor): HostTensor {
   const noise = generator.normal(tensor.data.length, 0, 0.1);
   return float32(
-    Float32Array.from(tensor.data, (value, i) => value + noise[i]!),
+    Float32Array.from(tensor.data, (value, i) => value + (noise[i] as number)),
     tensor.shape,
   );
 }
@@ -158,19 +161,32 @@ function randomBatch(pad: number): Record<string, HostTensor> {
     Array.from({ length: 12 }, (_, i) => (i < length ? 3 + (generator.next32() % 77) : pad)),
   );
   const mask = lengths.flatMap((length) => Array.from({ length: 12 }, (_, i) => (i < length ? 1 : 0)));
-  return { input_ids: int32(ids, [4, 12]), attention_mask: int32(mask, [4, 12]) };
+  const labels = lengths.map(() => generator.next32() % 3);
+  return { input_ids: int32(ids, [4, 12]), attention_mask: int32(mask, [4, 12]), labels: int32(labels, [4]) };
 }
 
 async function run(model: PeftModel, batch: Named<HostTensor>): Promise<HostTensor> {
-  const program = engine.compile(({ frozen = {}, trainable = {}, batch = {} }) => ({
-    results: { logits: model.forward({ frozen, trainable }, batch, { training: false })["logits"]! },
+  const program = engine.compile(({ frozen = {}, trainable = {}, batch: inputs = {} }) => ({
+    results: { logits: model.forward({ frozen, trainable }, inputs, { training: false })["logits"]! },
   }));
   const { results } = await program.run({ frozen: model.frozen(), trainable: model.trainable(), batch });
   await program.dispose();
   return results!["logits"]!;
 }
 
+/** Largest difference in units of the largest expected magnitude. */
+function difference(actual: HostTensor, expected: HostTensor): number {
+  const scale = Math.max(...Array.from(expected.data, Math.abs));
+  const differences = Array.from(expected.data, (value, i) => Math.abs(value - (actual.data[i] as number)));
+  return Math.max(...differences) / scale;
+}
+
 /** The file holds float32 alone; ids and masks are small numbers. */
-function asFloat({ data, shape }: HostTensor): HostTensor {
-  return float32(Float32Array.from(data), shape);
+async function writeTensors(path: string, tensors: Named<HostTensor>): Promise<void> {
+  const asFloat = ({ data, shape }: HostTensor): HostTensor => float32(Float32Array.from(data), shape);
+  await writeSafetensors(path, new Map(Object.entries(tensors).map(([key, tensor]) => [key, asFloat(tensor)])));
+}
+
+function asInt({ data, shape }: HostTensor): HostTensor {
+  return int32(Int32Array.from(data), shape);
 }

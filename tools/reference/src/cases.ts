@@ -1,0 +1,84 @@
+import type { Method } from "@peftjs/core";
+import { bitfit, head } from "@peftjs/method-classic";
+import { adalora, dora, eva, lora, loraplus, olora, pissa, rslora } from "@peftjs/method-lora-family";
+
+const shape = {
+  vocab_size: 80,
+  hidden_size: 32,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  intermediate_size: 48,
+  max_position_embeddings: 40,
+  layer_norm_eps: 1e-12,
+  hidden_act: "gelu",
+  hidden_dropout_prob: 0,
+  attention_probs_dropout_prob: 0,
+  initializer_range: 0.2,
+};
+
+/** Tiny models that both libraries build from their config.json. */
+export const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  bert: {
+    ...shape,
+    model_type: "bert",
+    architectures: ["BertForSequenceClassification"],
+    type_vocab_size: 2,
+    pad_token_id: 0,
+  },
+  roberta: {
+    ...shape,
+    model_type: "roberta",
+    architectures: ["RobertaForSequenceClassification"],
+    type_vocab_size: 1,
+    pad_token_id: 1,
+    bos_token_id: 0,
+    eos_token_id: 2,
+  },
+};
+
+/** An adapter to exchange: a method, its config, and whether its own form is saved. */
+export interface ExchangeCase {
+  readonly method: Method;
+  readonly config: object;
+  readonly native?: boolean;
+}
+
+function use<Config extends object>(method: Method<Config>, config: object, native = false): ExchangeCase {
+  return { method: method as unknown as Method, config, native };
+}
+
+/** Every method, and every choice that changes what its file holds. */
+export const cases: Readonly<Record<string, ExchangeCase>> = {
+  lora: use(lora, { rank: 4, alpha: 8 }),
+  "lora-all-linear": use(lora, { rank: 3, targetModules: "all-linear", initLoraWeights: "gaussian" }),
+  "lora-patterns": use(lora, {
+    rank: 4,
+    useRslora: true,
+    loraBias: true,
+    bias: "lora_only",
+    targetModules: ["query", "dense"],
+    excludeModules: ["pooler.dense"],
+    rankPattern: { "layer.0.output.dense": 2 },
+    alphaPattern: { query: 3 },
+  }),
+  "lora-bias-all": use(lora, { rank: 2, bias: "all", layersToTransform: [1], targetModules: ["query", "key"] }),
+  "lora-embedding": use(lora, { rank: 2, targetModules: ["word_embeddings", "value"] }),
+  "lora-roles": use(lora, { rank: 2, targetRoles: ["ffnUp", "ffnDown"], initLoraWeights: "orthogonal" }),
+  "lora-tokens": use(lora, { rank: 2, trainableTokenIndices: [5, 9, 40] }),
+  rslora: use(rslora, { rank: 4, alpha: 8 }),
+  loraplus: use(loraplus, { rank: 4 }),
+  dora: use(dora, { rank: 4, alpha: 8 }),
+  "dora-all-linear": use(dora, { rank: 2, targetModules: "all-linear" }),
+  "dora-embedding": use(dora, { rank: 2, targetModules: ["word_embeddings", "value"] }),
+  adalora: use(adalora, { initRank: 4, targetRank: 2, tinit: 1, tfinal: 2 }),
+  "adalora-unpruned": use(adalora, { initRank: 3, targetRank: 3, targetModules: ["query", "value"] }),
+  pissa: use(pissa, { rank: 4, alpha: 4 }),
+  "pissa-rslora": use(pissa, { rank: 4, alpha: 6, useRslora: true, initLoraWeights: "pissa" }),
+  "pissa-native": use(pissa, { rank: 4, alpha: 4, initLoraWeights: "pissa" }, true),
+  olora: use(olora, { rank: 4, alpha: 4 }),
+  "olora-native": use(olora, { rank: 4, alpha: 4 }, true),
+  eva: use(eva, { rank: 4, alpha: 4, eva: { rho: 2 } }),
+  "eva-all-linear": use(eva, { rank: 3, targetModules: "all-linear", eva: { rho: 1.5, whiten: true } }),
+  bitfit: use(bitfit, {}),
+  head: use(head, {}),
+};
