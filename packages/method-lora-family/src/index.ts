@@ -26,3 +26,7 @@ export { pissa } from "./pissa/method.ts";
 export { PissaConfig } from "./pissa/config.ts";
 export { olora } from "./olora/method.ts";
 export { OloraConfig } from "./olora/config.ts";
+export { eva } from "./eva/method.ts";
+export { EvaConfig } from "./eva/config.ts";
+export { EvaOptions } from "./eva/options.ts";
+export { calibrateEva } from "./eva/calibrate.ts";
