@@ -99,6 +99,7 @@ export const added: Method<AddedConfig> = defineMethod<AddedConfig>({
     },
     tensors: { a: "added_A.weight", b: "added_B.weight" },
     constants: { added_kind: "plain" },
+    whenSet: ["trainable_token_indices"],
   },
   capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
   targets: (config) => config,
