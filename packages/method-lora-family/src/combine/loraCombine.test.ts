@@ -241,21 +241,6 @@ describe("what the Python library gets wrong or leaves out", () => {
   });
 });
 
-describe("the new config", () => {
-  it("keeps the targets that all agree on, and else names the layers", () => {
-    const agreeing = [worked([1, 0], [1, 2], 1), worked([0, 1], [1, 2], 1)];
-    expect(combine(agreeing, { type: "cat" }, [square]).config.targetModules).toBeNull();
-    const differing = [
-      worked([1, 0], [1, 2], 1),
-      worked([0, 1], [1, 2], 1, { targetModules: "squ.*", layersToTransform: 1 }),
-    ];
-    expect(combine(differing, { type: "cat" }, [square]).config).toMatchObject({
-      targetModules: ["square"],
-      layersToTransform: null,
-    });
-  });
-});
-
 describe("settings", () => {
   const two = [worked([1, 0], [1, 2], 1), worked([0, 1], [1, 2], 1)];
   it.each([

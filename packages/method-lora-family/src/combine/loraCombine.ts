@@ -62,15 +62,14 @@ export function combineLora(context: CombineContext<LoraConfig>): FileForm<LoraC
   });
   const rank = combinedRank(sites, combination);
   const loraBias = sites.some(({ parts }) => parts.some(({ bias }) => bias !== null));
-  const config = combinedConfig(
-    plain.map((form) => form.config),
-    { rank, loraBias, sites },
-  );
   const generator = createGenerator(combination.seed);
   const params = sites.map(
     (each) => [each.site.path, combineSite(each, { combination, rank, loraBias, generator })] as const,
   );
-  return { config, params: new Map(params) };
+  return {
+    config: combinedConfig((plain[0] as (typeof plain)[number]).config, { rank, loraBias }),
+    params: new Map(params),
+  };
 }
 
 function combinedRank(sites: readonly CombinedSite[], { on, svdRank, type }: Combination): number {
@@ -181,23 +180,10 @@ function mergeTensors(
   return recipe.elect ? electedMean(kept, { weights, method: majoritySignMethod }) : weightedSum(kept, weights);
 }
 
-/** The first adapter's settings with the new rank and s = 1, on the layers that any of the adapters has. */
-function combinedConfig(
-  configs: readonly LoraConfig[],
-  {
-    rank,
-    loraBias,
-    sites,
-  }: { readonly rank: number; readonly loraBias: boolean; readonly sites: readonly CombinedSite[] },
-): LoraConfig {
-  const first = configs[0] as LoraConfig;
-  const targets = ({ targetModules, targetRoles, excludeModules, layersToTransform }: LoraConfig): string =>
-    JSON.stringify([targetModules, targetRoles, excludeModules, layersToTransform]);
-  const agree = configs.every((config) => targets(config) === targets(first));
-  const named = { targetRoles: null, excludeModules: null, layersToTransform: null };
+/** The first adapter's settings with the new rank and s = 1; which layers it has is for the caller to write. */
+function combinedConfig(first: LoraConfig, { rank, loraBias }: Pick<SiteOptions, "rank" | "loraBias">): LoraConfig {
   return {
     ...first,
-    ...(agree ? {} : { ...named, targetModules: sites.map(({ site }) => site.path) }),
     ...{ rank, loraBias, rankPattern: {}, alphaPattern: {}, initLoraWeights: true, eva: null },
     alpha: first.useRslora ? Math.sqrt(rank) : rank,
   };

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { RsLoraConfig } from "../rslora/config.ts";
 import { LoraConfig, loraScale } from "./config.ts";
 
 describe("loraScale", () => {
@@ -15,6 +16,14 @@ describe("loraScale", () => {
       expect(loraScale({ alpha: 16, rank, useRslora: false })).toBe(plain);
       expect(loraScale({ alpha: 16, rank, useRslora: true })).toBeCloseTo(stabilised, 8);
     }
+  });
+});
+
+describe("rsLoRA", () => {
+  it("of rank 16 and α 4 has the scale of LoRA with α 16", () => {
+    expect(loraScale(RsLoraConfig.parse({ rank: 16, alpha: 4 }))).toBe(
+      loraScale(LoraConfig.parse({ rank: 16, alpha: 16 })),
+    );
   });
 });
 

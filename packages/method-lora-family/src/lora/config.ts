@@ -61,6 +61,7 @@ export const loraWire: Wire<LoraConfig> = {
     targetModules: "target_modules",
     excludeModules: "exclude_modules",
     layersToTransform: "layers_to_transform",
+    layersPattern: "layers_pattern",
     modulesToSave: "modules_to_save",
     trainableTokenIndices: "trainable_token_indices",
     rank: "r",
@@ -84,13 +85,20 @@ export const loraWire: Wire<LoraConfig> = {
   },
   constants: {
     use_dora: false,
-    layers_pattern: null,
     loftq_config: {},
     megatron_config: null,
     megatron_core: "megatron.core",
   },
-  whenSet: ["trainable_token_indices"],
-  accepts: (json) => json["use_dora"] !== true && json["use_qalora"] !== true,
+  whenSet: ["exclude_modules", "lora_bias", "eva_config", "trainable_token_indices"],
+  unsupported: [
+    "layer_replication",
+    "target_parameters",
+    "use_qalora",
+    "alora_invocation_tokens",
+    "arrow_config",
+    "use_bdlora",
+  ],
+  accepts: (json) => json["use_dora"] !== true,
 };
 
 /** Short names of A and B on a layer. */

@@ -32,19 +32,14 @@ describe("refitLora", () => {
       { rank: 1, alpha: 6 },
       { rank: 3, alpha: 2, useRslora: true },
     ],
-    [
-      { rank: 8, alpha: 6, rankPattern: { layer: 2 }, alphaPattern: { layer: 1 } },
-      { rank: 9, rankPattern: { layer: 4 } },
-    ],
   ])("%j under %j changes the layer as before", (given, wanted) => {
     const [from, to] = [LoraConfig.parse(given), LoraConfig.parse(wanted)];
-    const ranks = [from, to].map(({ rank, rankPattern }) => rankPattern["layer"] ?? rank) as [number, number];
-    const params = drawn(ranks[0]);
-    const result = refitLora({ site, params, from, to, shapes: shapesOf(ranks[1]) });
-    expect(result["a"]!.shape).toEqual([ranks[1], 5]);
-    expect(result["b"]!.shape).toEqual([3, ranks[1]]);
-    const before = update(params, { ...from, rank: ranks[0], alpha: from.alphaPattern["layer"] ?? from.alpha });
-    update(result, { ...to, rank: ranks[1] }).forEach((value, i) => expect(value).toBeCloseTo(before[i]!, 5));
+    const params = drawn(from.rank);
+    const result = refitLora({ site, params, from, to, shapes: shapesOf(to.rank) });
+    expect(result["a"]!.shape).toEqual([to.rank, 5]);
+    expect(result["b"]!.shape).toEqual([3, to.rank]);
+    const before = update(params, from);
+    update(result, to).forEach((value, i) => expect(value).toBeCloseTo(before[i]!, 5));
     expect(before.some((value) => Math.abs(value) > 0.1)).toBe(true);
   });
 
@@ -83,10 +78,15 @@ describe("refitLora", () => {
     expect(() => refitLora({ site, params: null, from, to, shapes })).toThrow(/"magnitude"/);
   });
 
+  it("refuses an adapter that goes with a changed base weight", () => {
+    const [from, to] = [LoraConfig.parse({}), LoraConfig.parse({ initLoraWeights: "pissa" })];
+    expect(() => refitLora({ site, params: drawn(8), from, to, shapes: shapesOf(8) })).toThrow(/"pissa", changed/);
+  });
+
   it("refuses what has no room", () => {
     const [from, to] = [LoraConfig.parse({ rank: 4 }), LoraConfig.parse({ rank: 2 })];
     const refused = (params: Named<HostTensor>) => () => refitLora({ site, params, from, to, shapes: shapesOf(2) });
-    expect(refused(drawn(4))).toThrow(expect.objectContaining({ code: "REFIT_UNSUPPORTED" }));
+    expect(refused(drawn(4))).toThrow(expect.objectContaining({ code: "HOT_SWAP_UNSUPPORTED" }));
     expect(refused(drawn(4))).toThrow(/rank 4 at "layer".*room for 2.*rank of at least 4/s);
     expect(refused({ ...drawn(2), biasB: float32([1, 2, 3], [3]) })).toThrow(/"biasB"/);
   });

@@ -1,18 +1,22 @@
 import { PeftError, zeros } from "@peftjs/core";
 import type { HostTensor, Named, RefitContext } from "@peftjs/core";
-import { loraScale, loraSiteConfig } from "./config.ts";
+import { loraScale } from "./config.ts";
 import type { LoraConfig } from "./config.ts";
 
 /**
  * Another adapter's A [r', in], B [out, r'] and β [out] as parameters of rank r ≥ r' and scale s: A and B padded with zeros to r,
  * B and β multiplied by s'/s, so that s·B·A and s·β are what they were. A layer that the other adapter leaves alone gets zeros.
  * What is neither A, B nor β stays as it is.
- * @throws PeftError `REFIT_UNSUPPORTED` when r' > r, or when the layers hold tensors of other names.
+ * @throws PeftError `HOT_SWAP_UNSUPPORTED` when r' > r, or when the layers hold tensors of other names.
  */
 export function refitLora({ site, params, from, to, shapes }: RefitContext<LoraConfig>): Named<HostTensor> {
-  const target = loraSiteConfig({ site, config: to });
-  const source = loraSiteConfig({ site, config: from });
-  const factor = loraScale(source) / loraScale(target);
+  const factor = loraScale(from) / loraScale(to);
+  if (TAKES_FROM_WEIGHT.test(String(to.initLoraWeights))) {
+    throw refuse(
+      `This adapter's start, "${String(to.initLoraWeights)}", changed the base weight of "${site.path}", to which the other adapter does not belong`,
+      "Save it and load it as plain LoRA before swapping",
+    );
+  }
   const extra = Object.keys(params ?? {}).find((name) => shapes[name] === undefined);
   if (extra !== undefined)
     throw refuse(`The other adapter has "${extra}" at "${site.path}", this one has not`, "Attach it beside this one");
@@ -31,6 +35,7 @@ export function refitLora({ site, params, from, to, shapes }: RefitContext<LoraC
   return Object.fromEntries(refitted);
 }
 
+const TAKES_FROM_WEIGHT = /^(?:pissa|olora)/;
 const isDown = (name: string): boolean => name === "a" || name === "embeddingA";
 const isFactor = (name: string): boolean => isDown(name) || name === "b" || name === "embeddingB" || name === "biasB";
 
@@ -61,5 +66,5 @@ function absent(
 }
 
 function refuse(reason: string, remedy: string): PeftError {
-  return new PeftError("REFIT_UNSUPPORTED", `${reason}. ${remedy}.`);
+  return new PeftError("HOT_SWAP_UNSUPPORTED", `${reason}. ${remedy}.`);
 }
