@@ -100,6 +100,20 @@ describe("saveAdapter", () => {
     expect(readConfig(again)).toEqual(readConfig(dir));
   });
 
+  it("names the task only with its head: readers would look for one", async () => {
+    const dir = fresh();
+    const model = await trained({ modulesToSave: [] });
+    await saveAdapter(model, { dir });
+    expect(readConfig(dir)).toMatchObject({
+      ...{ task_type: null, modules_to_save: null },
+      auto_mapping: { base_model_class: "TinyForSequenceClassification" },
+    });
+    const loaded = new PeftModel(tinyModel());
+    const { adapter } = await loadAdapter(loaded, { dir, methods });
+    expect(adapter.modulesToSave).toEqual([]);
+    expect(logits(loaded)).toBeAllClose(logits(model), tol.exact);
+  });
+
   it("keeps what a README already says", async () => {
     const dir = fresh();
     const text = "# Mine\n\nTrained with care.\n";

@@ -32,7 +32,7 @@ const MANY_TARGETS = 20;
  */
 export function toAdapterConfig(base: BaseModel, adapter: Adapter): Json {
   const { wire } = adapter.method;
-  const json: Json = { ...ALWAYS, ...describeBase(base), ...wire.constants, ...adapter.configJson };
+  const json: Json = { ...ALWAYS, ...describeBase(base, adapter), ...wire.constants, ...adapter.configJson };
   for (const { field, key, write } of wireFields(adapter.method)) {
     const value = (adapter.config as Json)[field];
     if (value === undefined) continue;
@@ -53,11 +53,17 @@ export function fromAdapterConfig(
 ): { readonly config: Json; readonly rest: Json } {
   const fields = wireFields(method);
   const given = fields.filter(({ key }) => json[key] !== null && json[key] !== undefined);
+  const saved = fields.find(({ key }) => key === "modules_to_save")?.field;
+  // Here, nothing said means the head; there, only for some tasks.
+  const none = saved !== undefined && !isSet(json["modules_to_save"]) && HEADS[String(json["task_type"])] === undefined;
   const optional = method.wire.whenSet ?? [];
   const known = fields.map(({ key }) => key).filter((key) => !optional.includes(key));
   const dropped = new Set([...known, "peft_type", "inference_mode", "runtime_config"]);
   return {
-    config: Object.fromEntries(given.map(({ field, key, read }) => [field, read(json[key])])),
+    config: {
+      ...Object.fromEntries(given.map(({ field, key, read }) => [field, read(json[key])])),
+      ...(none ? { [saved]: [] } : {}),
+    },
     rest: Object.fromEntries(Object.entries(json).filter(([key]) => !dropped.has(key))),
   };
 }
@@ -119,9 +125,12 @@ function wireFields(method: Method): FieldOnDisk[] {
   });
 }
 
-function describeBase(base: BaseModel): Json {
+/** Python adds a task's heads to `modules_to_save` by itself and expects them in the file: without one it may not know the task. */
+function describeBase(base: BaseModel, { modulesToSave: saved }: Adapter): Json {
   const { kind } = base.head;
-  const classifies = kind === "sequenceClassification" || kind === "regression";
+  const classifies =
+    (kind === "sequenceClassification" || kind === "regression") &&
+    saved.some((name) => HEADS["SEQ_CLS"]?.includes(name));
   const architecture = (base.configJson["architectures"] as readonly unknown[] | undefined)?.[0];
   const module = base.modelType.replaceAll("-", "_");
   const mapping = {
@@ -137,7 +146,7 @@ function describeBase(base: BaseModel): Json {
 
 function modulesToSave(base: BaseModel, adapter: Adapter): readonly string[] | null {
   const given = (adapter.config as { readonly modulesToSave?: readonly string[] | null }).modulesToSave ?? [];
-  const taskType = adapter.configJson["task_type"] ?? describeBase(base)["task_type"];
+  const taskType = adapter.configJson["task_type"] ?? describeBase(base, adapter)["task_type"];
   const names = [...new Set([...given, ...adapter.modulesToSave, ...(HEADS[String(taskType)] ?? [])])];
   return names.length === 0 ? null : names;
 }
