@@ -1,3 +1,5 @@
+import { addRows } from "./matrix.ts";
+
 /** The reflection I − τ·v·vᵀ of the coordinates from `from` on; v₀ = 1. */
 export interface Reflection {
   readonly vector: Float64Array;
@@ -34,11 +36,7 @@ export function reflectColumns(
   if (tau === 0) return;
   const width = columns - first;
   const projected = new Float64Array(width);
-  for (let i = 0; i < vector.length; i++) {
-    const v = vector[i] as number;
-    const at = (from + i) * columns + first;
-    for (let j = 0; j < width; j++) projected[j] = (projected[j] as number) + v * (data[at + j] as number);
-  }
+  addRows(projected, vector, data.subarray(from * columns + first), columns);
   for (let i = 0; i < vector.length; i++) {
     const v = tau * (vector[i] as number);
     const at = (from + i) * columns + first;

@@ -53,8 +53,11 @@ export function matmul(a: HostMatrix, b: HostMatrix): HostMatrix {
   return matrix(result, [a.rows, columns]);
 }
 
-/** row += Σ factors[k]·block[k], four rows of the block at a time: the sum is then read and written a fourth as often. */
-function addRows(row: Float64Array, factors: Float64Array, block: Float64Array): void {
+/**
+ * row += Σ factors[k]·block[k], where row k of the block begins at k·stride. Four rows at a time: the sum is then read and written a
+ * fourth as often.
+ */
+export function addRows(row: Float64Array, factors: Float64Array, block: Float64Array, stride = row.length): void {
   const n = row.length;
   let k = 0;
   for (; k + 4 <= factors.length; k += 4) {
@@ -62,15 +65,17 @@ function addRows(row: Float64Array, factors: Float64Array, block: Float64Array):
     const f1 = factors[k + 1] as number;
     const f2 = factors[k + 2] as number;
     const f3 = factors[k + 3] as number;
-    const at = k * n;
+    const r0 = k * stride;
+    const r1 = r0 + stride;
+    const r2 = r1 + stride;
+    const r3 = r2 + stride;
     for (let j = 0; j < n; j++) {
-      const sum = f0 * (block[at + j] as number) + f1 * (block[at + n + j] as number);
-      row[j] =
-        (row[j] as number) + sum + f2 * (block[at + 2 * n + j] as number) + f3 * (block[at + 3 * n + j] as number);
+      const sum = f0 * (block[r0 + j] as number) + f1 * (block[r1 + j] as number);
+      row[j] = (row[j] as number) + sum + f2 * (block[r2 + j] as number) + f3 * (block[r3 + j] as number);
     }
   }
   for (; k < factors.length; k++) {
     const factor = factors[k] as number;
-    for (let j = 0; j < n; j++) row[j] = (row[j] as number) + factor * (block[k * n + j] as number);
+    for (let j = 0; j < n; j++) row[j] = (row[j] as number) + factor * (block[k * stride + j] as number);
   }
 }

@@ -25,8 +25,7 @@ export function qr(
     reflectColumns(work, reflection, { columns: n, first: step });
     reflections.push(reflection);
   }
-  const r = Float64Array.from({ length: k * n }, (_, index) =>
-    index % n < Math.floor(index / n) ? 0 : (work[index] as number),
-  );
+  const r = new Float64Array(k * n);
+  for (let i = 0; i < k; i++) r.set(work.subarray(i * n + i, (i + 1) * n), i * n + i);
   return { q: matrix(productOf(reflections, { rows: m, columns: k }), [m, k]), r: matrix(r, [k, n]) };
 }

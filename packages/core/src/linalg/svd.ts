@@ -2,6 +2,7 @@ import { PeftError } from "../errors.ts";
 import { householder, productOf, reflectColumns, reflectRows, type Reflection } from "./householder.ts";
 import { matmul, matrix, transpose, type HostMatrix } from "./matrix.ts";
 import { qr } from "./qr.ts";
+import { emptySweep, keep, rotated, rotateColumns, rotation, type Sweep } from "./rotations.ts";
 
 /** A = U·diag(s)·Vᵀ: u [m, k], s [k] descending, v [n, k]; u and v have orthonormal columns. */
 export interface Svd {
@@ -33,13 +34,13 @@ export function svd(a: HostMatrix): Svd {
   return { u: matmul(q, u), s, v };
 }
 
-/** P·B·Qᵀ with B upper bidiagonal; singular vectors are kept as rows, which rotations then run along. */
+/** P·B·Qᵀ with B upper bidiagonal. */
 interface Bidiagonal {
   readonly n: number;
   readonly diagonal: Float64Array;
   /** Above the diagonal: n − 1 entries. */
   readonly above: Float64Array;
-  /** Pᵀ and Qᵀ, row-major. */
+  /** P and Q, n × n. */
   readonly left: Float64Array;
   readonly right: Float64Array;
 }
@@ -48,20 +49,20 @@ function squareSvd(a: HostMatrix): Svd {
   const bidiagonal = bidiagonalise(a);
   diagonalise(bidiagonal);
   const { n, diagonal, left, right } = bidiagonal;
-  const order = Array.from(diagonal.keys()).sort(
-    (i, j) => Math.abs(diagonal[j] as number) - Math.abs(diagonal[i] as number),
-  );
-  const sorted = (rows: Float64Array, sign: (i: number) => number): HostMatrix => {
+  const size = (i: number): number => Math.abs(diagonal[i] as number);
+  const order = Array.from(diagonal.keys()).sort((i, j) => size(j) - size(i));
+  const sorted = (columns: Float64Array, sign: (column: number) => number): HostMatrix => {
     const result = new Float64Array(n * n);
-    order.forEach((from, column) => {
-      for (let i = 0; i < n; i++) result[i * n + column] = sign(from) * (rows[from * n + i] as number);
+    order.forEach((from, to) => {
+      const factor = sign(from);
+      for (let at = 0; at < n * n; at += n) result[at + to] = factor * (columns[at + from] as number);
     });
     return matrix(result, [n, n]);
   };
   return {
     u: sorted(left, () => 1),
-    s: Float64Array.from(order, (i) => Math.abs(diagonal[i] as number)),
-    v: sorted(right, (i) => ((diagonal[i] as number) < 0 ? -1 : 1)),
+    s: Float64Array.from(order, size),
+    v: sorted(right, (column) => ((diagonal[column] as number) < 0 ? -1 : 1)),
   };
 }
 
@@ -83,19 +84,32 @@ function bidiagonalise({ rows: n, data }: HostMatrix): Bidiagonal {
     above[step] = right.beta;
     rights.push(right);
   }
-  const rowsOf = (reflections: readonly Reflection[]): Float64Array =>
-    transpose(matrix(productOf(reflections, { rows: n, columns: n }), [n, n])).data as Float64Array;
-  return { n, diagonal, above, left: rowsOf(lefts), right: rowsOf(rights) };
+  const size = { rows: n, columns: n };
+  return { n, diagonal, above, left: productOf(lefts, size), right: productOf(rights, size) };
 }
 
-/** Sweeps until nothing is left above the diagonal. About two sweeps a singular value are usual. */
-function diagonalise(matrix: Bidiagonal): void {
-  const { n, diagonal, above } = matrix;
-  const largest = [diagonal, above].reduce(
-    (most, values) => values.reduce((m, x) => Math.max(m, Math.abs(x)), most),
-    0,
-  );
+/** Sweeps whose rotations are kept before the singular vectors are rotated by them. */
+const BATCH = 64;
+
+/** Sweeps until nothing is left above the diagonal: usually fewer than two a singular value. */
+function diagonalise(bidiagonal: Bidiagonal): void {
+  const { n, diagonal, above, left, right } = bidiagonal;
+  const largest = [diagonal, above].reduce((most, x) => x.reduce((m, value) => Math.max(m, Math.abs(value)), most), 0);
   const negligible = (value: number | undefined): boolean => Math.abs(value as number) <= Number.EPSILON * largest;
+  let pending: SweepPair[] = [];
+  const rotateVectors = (): void => {
+    rotateColumns(
+      left,
+      pending.map(({ fromLeft }) => fromLeft),
+      n,
+    );
+    rotateColumns(
+      right,
+      pending.map(({ fromRight }) => fromRight),
+      n,
+    );
+    pending = [];
+  };
   let end = n - 1;
   for (let sweeps = 0; end > 0;) {
     if (negligible(above[end - 1])) {
@@ -107,83 +121,62 @@ function diagonalise(matrix: Bidiagonal): void {
     if (sweeps++ > 30 * n)
       throw new PeftError("NOT_CONVERGED", `The singular values of a ${n} × ${n} matrix did not converge.`);
     const singular = diagonal.subarray(start, end + 1).some(negligible);
-    if (singular) sweepUnshifted(matrix, start, end);
-    else sweep(matrix, start, end);
+    pending.push(singular ? sweepUnshifted(bidiagonal, start, end) : sweep(bidiagonal, start, end));
+    if (pending.length === BATCH) rotateVectors();
   }
+  rotateVectors();
 }
 
-/** One implicit QR sweep over the block start…end, shifted by the smaller singular value of the last two rows. */
-function sweep({ n, diagonal: d, above: e, left, right }: Bidiagonal, start: number, end: number): void {
-  const last = smallerSingularValue(d[end - 1] as number, e[end - 1] as number, d[end] as number);
+interface SweepPair {
+  readonly fromLeft: Sweep;
+  readonly fromRight: Sweep;
+}
+
+/** One implicit QR sweep over the block start…end, shifted by the smaller singular value of its last two rows. */
+function sweep({ diagonal: d, above: e }: Bidiagonal, start: number, end: number): SweepPair {
+  const [fromLeft, fromRight] = [emptySweep(start, end), emptySweep(start, end)];
+  const shift = smallerSingularValue(d[end - 1] as number, e[end - 1] as number, d[end] as number);
   const first = d[start] as number;
-  let f = (Math.abs(first) - last) * (Math.sign(first) + last / first);
+  let f = (Math.abs(first) - shift) * (Math.sign(first) + shift / first);
   let g = e[start] as number;
   for (let i = start; i < end; i++) {
-    const fromRight = rotation(f, g);
-    if (i > start) e[i - 1] = fromRight.length;
-    [f, e[i]] = rotated(fromRight, d[i] as number, e[i] as number);
-    [g, d[i + 1]] = rotated(fromRight, 0, d[i + 1] as number);
-    rotateRows(right, { ...fromRight, n, row: i });
-    const fromLeft = rotation(f, g);
-    d[i] = fromLeft.length;
-    [f, d[i + 1]] = rotated(fromLeft, e[i] as number, d[i + 1] as number);
-    if (i + 1 < end) [g, e[i + 1]] = rotated(fromLeft, 0, e[i + 1] as number);
-    rotateRows(left, { ...fromLeft, n, row: i });
+    const right = rotation(f, g);
+    if (i > start) e[i - 1] = right.length;
+    [f, e[i]] = rotated(right, d[i] as number, e[i] as number);
+    [g, d[i + 1]] = rotated(right, 0, d[i + 1] as number);
+    const left = rotation(f, g);
+    d[i] = left.length;
+    [f, d[i + 1]] = rotated(left, e[i] as number, d[i + 1] as number);
+    if (i + 1 < end) [g, e[i + 1]] = rotated(left, 0, e[i + 1] as number);
+    keep(fromRight, i, right);
+    keep(fromLeft, i, left);
   }
   e[end - 1] = f;
+  return { fromLeft, fromRight };
 }
 
 /** The sweep without a shift (Demmel & Kahan 1990): a zero anywhere on the diagonal moves to its end at once. */
-function sweepUnshifted({ n, diagonal: d, above: e, left, right }: Bidiagonal, start: number, end: number): void {
-  let fromRight = { cos: 1, sin: 0, length: 0 };
-  let fromLeft = { cos: 1, sin: 0, length: 0 };
+function sweepUnshifted({ diagonal: d, above: e }: Bidiagonal, start: number, end: number): SweepPair {
+  const [fromLeft, fromRight] = [emptySweep(start, end), emptySweep(start, end)];
+  let right = { cos: 1, sin: 0, length: 0 };
+  let left = right;
   for (let i = start; i < end; i++) {
-    fromRight = rotation((d[i] as number) * fromRight.cos, e[i] as number);
-    if (i > start) e[i - 1] = fromRight.length * fromLeft.sin;
-    fromLeft = rotation(fromLeft.cos * fromRight.length, (d[i + 1] as number) * fromRight.sin);
-    d[i] = fromLeft.length;
-    rotateRows(right, { ...fromRight, n, row: i });
-    rotateRows(left, { ...fromLeft, n, row: i });
+    right = rotation((d[i] as number) * right.cos, e[i] as number);
+    if (i > start) e[i - 1] = right.length * left.sin;
+    left = rotation(left.cos * right.length, (d[i + 1] as number) * right.sin);
+    d[i] = left.length;
+    keep(fromRight, i, right);
+    keep(fromLeft, i, left);
   }
-  const rest = (d[end] as number) * fromRight.cos;
-  e[end - 1] = rest * fromLeft.sin;
-  d[end] = rest * fromLeft.cos;
+  const rest = (d[end] as number) * right.cos;
+  e[end - 1] = rest * left.sin;
+  d[end] = rest * left.cos;
+  return { fromLeft, fromRight };
 }
 
-/** Of [[f, g], [0, h]]: its singular values have the sum √((|f|+|h|)² + g²) and the product |f·h|. */
+/** Of [[f, g], [0, h]]: the sum of its singular values is √((|f|+|h|)² + g²), their difference √((|f|−|h|)² + g²), the product |f·h|. */
 function smallerSingularValue(f: number, g: number, h: number): number {
   const [a, b] = [Math.abs(f), Math.abs(h)];
   const larger = (Math.hypot(a + b, g) + Math.hypot(a - b, g)) / 2;
   return Math.min(a, b) * (Math.max(a, b) / larger);
-}
-
-interface Rotation {
-  readonly cos: number;
-  readonly sin: number;
-  readonly length: number;
-}
-
-/** Turns (f, g) into (length, 0). */
-function rotation(f: number, g: number): Rotation {
-  const length = Math.hypot(f, g);
-  return length === 0 ? { cos: 1, sin: 0, length } : { cos: f / length, sin: g / length, length };
-}
-
-function rotated({ cos, sin }: Rotation, x: number, y: number): [number, number] {
-  return [cos * x + sin * y, cos * y - sin * x];
-}
-
-/** Rotates rows `row` and `row + 1` of an n × n matrix, in place. */
-function rotateRows(
-  data: Float64Array,
-  { cos, sin, n, row }: Rotation & { readonly n: number; readonly row: number },
-): void {
-  const upper = row * n;
-  const lower = upper + n;
-  for (let j = 0; j < n; j++) {
-    const x = data[upper + j] as number;
-    const y = data[lower + j] as number;
-    data[upper + j] = cos * x + sin * y;
-    data[lower + j] = cos * y - sin * x;
-  }
 }
