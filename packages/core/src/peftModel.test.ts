@@ -2,16 +2,7 @@ import { gradientCheck, installMatchers, tol } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it, vi } from "vitest";
 import { added, fill, logits, tensors, tinyModel, trainsAll, BATCH } from "../test/tiny.ts";
-import {
-  createGenerator,
-  defineMethod,
-  float32,
-  peft,
-  PeftModel,
-  type BaseModel,
-  type HostTensor,
-  type Method,
-} from "./index.ts";
+import { createGenerator, defineMethod, float32, peft, PeftModel, type BaseModel, type HostTensor } from "./index.ts";
 
 installMatchers();
 
@@ -170,6 +161,29 @@ describe("training", () => {
     expect(run(model, true, 1)).toBeAllClose(run(model, true, 1), tol.exact);
     expect(run(model, true, 1)).not.toBeAllClose(run(model, true, 2));
     expect(run(model, false)).toBeAllClose(run(model, false, 2), tol.exact);
+  });
+
+  it("agrees with evaluation on average over the adapter's dropout", async () => {
+    // The logits are linear in this layer's output, so that the mean over masks is the output without one.
+    const model = await peft(tinyModel())
+      .use(added, { dropout: 0.3, targetModules: ["value"] })
+      .apply();
+    fill(model, 4);
+    const expected = run(model, false);
+    const given = { frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) };
+    const outputs = Array.from({ length: 1000 }, (_, step) =>
+      tf.tidy(() => {
+        const { logits: output } = model.forward(given, BATCH, { training: true, key: key(step) });
+        return output?.dataSync() as Float32Array;
+      }),
+    );
+    const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value / values.length, 0);
+    for (const [i, value] of expected.entries()) {
+      const average = mean(outputs.map((output) => output[i] as number));
+      const spread = Math.sqrt(mean(outputs.map((output) => ((output[i] as number) - average) ** 2)));
+      expect(spread).toBeGreaterThan(0.05);
+      expect(Math.abs(average - value)).toBeLessThan((4 * spread) / Math.sqrt(outputs.length));
+    }
   });
 
   it("adds penalties to the training loss only, and lets methods act after a step", async () => {

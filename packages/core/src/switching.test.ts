@@ -1,7 +1,7 @@
 import { installMatchers, tol } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
-import { added, fill, logits, tensors, tinyModel, trainsAll, BATCH } from "../test/tiny.ts";
-import { peft, PeftModel } from "./index.ts";
+import { added, fill, logits, tinyModel, trainsAll } from "../test/tiny.ts";
+import { int32, peft, PeftModel } from "./index.ts";
 
 installMatchers();
 
@@ -53,7 +53,13 @@ describe("several adapters", () => {
     model.detach("uno");
     expect(model.active).toEqual(["two"]);
     expect(() => model.detach("uno")).toThrow(/No adapter is called "uno".* Attached: two/u);
+    await model.attach({ name: "a", method: added });
+    model.setActive(["two", "a"]);
     model.detach("two");
+    expect(model.active).toEqual(["a"]);
+    expect(model.learning).toEqual(["a"]);
+    model.detach("a");
+    expect(model.active).toEqual([]);
     expect(logits(model)).toBeAllClose(logits(new PeftModel(tinyModel())), tol.exact);
   });
 
@@ -67,6 +73,36 @@ describe("several adapters", () => {
   });
 });
 
+describe("who learns", () => {
+  it("is chosen among the active adapters: one learns beside another that stays as it is", async () => {
+    const model = await peft(tinyModel()).use(added, {}, { name: "one" }).apply();
+    await model.attach({ name: "two", method: added, seed: 2 });
+    model.setActive(["one", "two"]);
+    fill(model, 5);
+    const both = logits(model);
+    model.setLearning(["two"]);
+    expect(model.learning).toEqual(["two"]);
+    expect(model.active).toEqual(["one", "two"]);
+    expect(Object.keys(model.trainable()).every((key) => key.startsWith("two."))).toBe(true);
+    expect(logits(model)).toBeAllClose(both, tol.exact);
+    model.setLearning([]);
+    expect(model.trainable()).toEqual({});
+    model.setActive("one");
+    expect(() => model.setLearning("two")).toThrow(expect.objectContaining({ code: "ADAPTER_INACTIVE" }));
+    expect(() => model.setLearning("tow")).toThrow(expect.objectContaining({ code: "ADAPTER_UNKNOWN" }));
+    expect(model.learning).toEqual(["one"]);
+  });
+
+  it("is nobody when all adapters are switched off, and the model is the base", async () => {
+    const model = await peft(tinyModel()).use(added).apply();
+    fill(model, 5);
+    model.setActive([]);
+    expect(model.trainable()).toEqual({});
+    expect(model.structure).toBe(new PeftModel(tinyModel()).structure);
+    expect(logits(model)).toBeAllClose(logits(new PeftModel(tinyModel())), tol.exact);
+  });
+});
+
 describe("a method that allows one active adapter", () => {
   it("is refused a second one", async () => {
     const single = { ...added, capabilities: { ...added.capabilities, multiAdapter: false } };
@@ -76,6 +112,22 @@ describe("a method that allows one active adapter", () => {
       /Only one adapter of method "added" can be active, got "one" and "two"/u,
     );
     expect(() => model.setActive(["two"])).not.toThrow();
+  });
+});
+
+describe("an adapter that cannot be active", () => {
+  it("is not left behind", async () => {
+    const model = await peft(tinyModel())
+      .use(trainsAll({ multiAdapter: true }), {}, { name: "all" })
+      .apply();
+    const adapter = model.detach("all");
+    const other = {
+      ...adapter,
+      tokens: [{ path: "body.embed", tables: ["body.embed.weight"], ids: [], places: int32([], [0]) }],
+    };
+    expect(() => model.insert(other)).toThrow(expect.objectContaining({ code: "ADAPTER_CONFLICT" }));
+    expect([...model.adapters.keys()]).toEqual([]);
+    expect(model.active).toEqual([]);
   });
 });
 

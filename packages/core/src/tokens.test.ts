@@ -1,5 +1,5 @@
 import { gradientCheck, installMatchers, tol } from "@peftjs/testkit";
-import * as tf from "@tensorflow/tfjs-core";
+import type * as tf from "@tensorflow/tfjs-core";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
