@@ -78,4 +78,15 @@ describe("initLora", () => {
     expect(deviation(embeddingB!.data)).toBeCloseTo(1, 1);
     expect(() => init(table, { loraBias: true })).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
   });
+
+  it("a bias of B goes with plain starts only", () => {
+    expect(init(linear, { loraBias: true })["biasB"]!.data.every((value) => value === 0)).toBe(true);
+    for (const initLoraWeights of ["gaussian", "pissa", "eva"] as const)
+      expect(() => init(linear, { loraBias: true, initLoraWeights })).toThrow(
+        expect.objectContaining({
+          code: "CONFIG_INVALID",
+          message: expect.stringContaining(`got "${initLoraWeights}"`) as unknown,
+        }),
+      );
+  });
 });
