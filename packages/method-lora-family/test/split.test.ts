@@ -9,7 +9,6 @@ import type { Engine } from "@peftjs/engine";
 import { fromPretrained } from "@peftjs/models";
 import { compiledEngine } from "@peftjs/testkit";
 import {
-  describeMethod,
   describeReference,
   loadReference,
   readReference,
@@ -24,28 +23,9 @@ import type { LoraConfig } from "../src/index.ts";
 
 /** Written by fixtures/pissa/make.py with the Python libraries. */
 const fixture = (name: string): URL => new URL(`../../../fixtures/pissa/${name}`, import.meta.url);
-const golden = (name: string): URL => new URL(`golden/${name}.json`, import.meta.url);
 
 describeReference(pissa, { folders: ["exact", "fast"].map(fixture) });
 describeReference(olora, { folders: [fixture("olora")] });
-
-describeMethod(pissa, {
-  cases: [
-    { name: "defaults", config: {} },
-    {
-      name: "exact",
-      config: { rank: 3, alpha: 7, useRslora: true, targetModules: ["dense"], initLoraWeights: "pissa" },
-    },
-  ],
-  golden: golden("pissa"),
-});
-describeMethod(olora, {
-  cases: [
-    { name: "defaults", config: {} },
-    { name: "dense", config: { rank: 3, alpha: 7, targetModules: ["dense"] } },
-  ],
-  golden: golden("olora"),
-});
 
 const cases = [
   ["exact", pissa as unknown as Method],
