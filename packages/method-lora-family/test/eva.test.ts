@@ -16,7 +16,7 @@ import {
 } from "@peftjs/testkit/conformance";
 import type { Reference } from "@peftjs/testkit/conformance";
 import { beforeAll, describe, expect, it } from "vitest";
-import { eva } from "../src/index.ts";
+import { dora, eva } from "../src/index.ts";
 import type { EvaConfig } from "../src/index.ts";
 
 /** Written by fixtures/eva/make.py with the Python libraries. */
@@ -120,5 +120,18 @@ describe.each([
       if (key.endsWith(".b")) expect(actual.every((value) => value === 0)).toBe(true);
       else expect(relativeDifference(actual, data), key).toBeLessThan(1e-5);
     }
+  });
+
+  it("other methods with LoRA's factors start the same", async () => {
+    const reference = await readReference(folder("redistributed"));
+    const base = await fromPretrained(join(fileURLToPath(folder("redistributed")), "base"));
+    const data = { batches: calibrationBatches(reference), runner: engine };
+    const start = { ...settings.redistributed, initLoraWeights: "eva" } as const;
+    const [own, other] = await Promise.all([
+      peft(base).use(eva, start).apply(data),
+      peft(base).use(dora, start).apply(data),
+    ]);
+    const params = other.adapters.get("default")!.params;
+    for (const [key, tensor] of own.adapters.get("default")!.params) expect(params.get(key), key).toEqual(tensor);
   });
 });

@@ -9,7 +9,7 @@ import { checkLayer } from "./layer.ts";
 import type { ConformanceOptions, Suite } from "./options.ts";
 import { checkOutputs } from "./outputs.ts";
 import { families } from "./subjects.ts";
-import { checkEnginesAgree, checkTraining } from "./training.ts";
+import { checkDerivatives, checkEnginesAgree, checkTraining } from "./training.ts";
 
 /**
  * The conformance suite: what every method promises by its capabilities, on tiny BERT and RoBERTa classifiers, in the eager and the
@@ -30,6 +30,8 @@ export function describeMethod<Config extends object>(method: Method<Config>, op
       const subject = { method: erased, config };
       checkLayer({ suite, subject });
       describe.each(families)("%s", (family) => {
+        // In one engine, which the other is compared with.
+        checkDerivatives({ suite, subject, family, engine: () => engines[0] });
         checkEnginesAgree({ subject, family, engines: () => engines });
         describe.each([
           ["compiled", 0],
