@@ -126,11 +126,12 @@ function wireFields(method: Method): FieldOnDisk[] {
 }
 
 /** Python adds a task's heads to `modules_to_save` by itself and expects them in the file: without one it may not know the task. */
-function describeBase(base: BaseModel, { modulesToSave: saved }: Adapter): Json {
+function describeBase(base: BaseModel, { overrides }: Adapter): Json {
   const { kind } = base.head;
-  const classifies =
-    (kind === "sequenceClassification" || kind === "regression") &&
-    saved.some((name) => HEADS["SEQ_CLS"]?.includes(name));
+  const ownsHead = [...overrides].some(
+    ([name, own]) => own.kind !== "replaced" && isInModules(name, HEADS["SEQ_CLS"] ?? []),
+  );
+  const classifies = (kind === "sequenceClassification" || kind === "regression") && ownsHead;
   const architecture = (base.configJson["architectures"] as readonly unknown[] | undefined)?.[0];
   const module = base.modelType.replaceAll("-", "_");
   const mapping = {
