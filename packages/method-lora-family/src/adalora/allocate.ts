@@ -33,21 +33,12 @@ export function allocate({ step, totalSteps, config, sites }: AfterStepContext<A
 /** Masks the `out` lowest scores of all layers (Zhang et al. 2023, eq. 6), and with them whatever is equal to the highest of these. */
 function chooseTriplets(sites: readonly Site[], out: number): void {
   const scores = sites.map(tripletScores);
-  const threshold =
-    out === 0
-      ? -Infinity
-      : lowest(
-          scores.flatMap((list) => [...list]),
-          out,
-        );
+  const lowest = Float64Array.from(scores.flatMap((list) => [...list])).sort();
+  const threshold = lowest[out - 1] ?? -Infinity;
   for (const [i, { state }] of sites.entries()) {
     const mask = state["mask"]!.data;
     scores[i]!.forEach((score, triplet) => (mask[triplet] = score <= threshold ? 0 : 1));
   }
-}
-
-function lowest(values: readonly number[], count: number): number {
-  return Float64Array.from(values).sort()[count - 1]!;
 }
 
 /**

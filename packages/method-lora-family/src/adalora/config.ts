@@ -1,5 +1,5 @@
-import type { Wire } from "@peftjs/core";
 import { targetFields } from "@peftjs/core";
+import type { Wire } from "@peftjs/core";
 import { z } from "zod";
 import { LoraConfig, loraWire } from "../lora/config.ts";
 import { wholeSteps } from "./budget.ts";
@@ -77,6 +77,7 @@ export const adaloraWire: Wire<AdaloraConfig> = {
     targetModules: "target_modules",
     excludeModules: "exclude_modules",
     layersToTransform: "layers_to_transform",
+    layersPattern: "layers_pattern",
     modulesToSave: "modules_to_save",
     initRank: "init_r",
     targetRank: "target_r",
@@ -101,7 +102,8 @@ export const adaloraWire: Wire<AdaloraConfig> = {
     use_rslora: false,
     init_lora_weights: true,
   },
-  accepts: (json) => json["use_dora"] !== true,
+  whenSet: ["exclude_modules"],
+  unsupported: [...(loraWire.unsupported ?? []), "use_dora", "trainable_token_indices"],
 };
 
 /** Python names the parameter whose entries are kept, not the layer. */
