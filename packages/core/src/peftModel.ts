@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { createAdapter, hostSite, type Adapter } from "./adapter/adapter.ts";
-import { adapterIndex, mixedIndex } from "./adapter/mixed.ts";
+import { adapterIndex, adapterScale, mixedIndex, runTimeScale } from "./adapter/batchEntries.ts";
 import { checkNewName } from "./adapter/names.ts";
 import { adapterPenalties } from "./adapter/penalties.ts";
 import { Switching } from "./adapter/switching.ts";
@@ -108,6 +108,15 @@ export class PeftModel {
     return adapterIndex(names, this.active);
   }
 
+  /**
+   * The `adapter_scale` of a batch, float32 [active adapters]: what the named adapters add to their layers counts that many times,
+   * y = base + c·(adapter(x) − base). Saved modules and trained rows are not scaled. One program serves all factors.
+   * @throws PeftError `ADAPTER_INACTIVE`, `SCALE_INVALID`.
+   */
+  adapterScale(factors: Readonly<Record<string, number>>): HostTensor {
+    return adapterScale(factors, this.active);
+  }
+
   /** Runs `work` on the base model alone, merged adapters included, and switches back, also after an error. */
   disable<T>(work: () => T): T {
     return this.#switching.disable(work);
@@ -149,9 +158,12 @@ export class PeftModel {
   /** Traceable: the model's outputs for tensors made from `frozen()` and `trainable()`. */
   forward({ frozen, trainable }: ModelTensors, batch: Named<tf.Tensor>, options: ForwardOptions): Named<tf.Tensor> {
     const { view } = this.#switching;
-    const adapterIndex = mixedIndex(batch, { view, training: options.training });
+    const steered = {
+      adapterIndex: mixedIndex(batch, { view, training: options.training }),
+      adapterScale: runTimeScale(batch, { view, merged: this.merged }),
+    };
     return this.base.forward(
-      new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], adapterIndex, ...options }),
+      new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], ...steered, ...options }),
       batch,
     );
   }

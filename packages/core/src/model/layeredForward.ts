@@ -1,4 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
+import type { Adapter } from "../adapter/adapter.ts";
 import type { AttachedLayer, View } from "../adapter/view.ts";
 import { withTokenRows } from "../adapter/tokens.ts";
 import { PeftError } from "../errors.ts";
@@ -19,6 +20,8 @@ export interface LayeredForwardOptions {
   readonly recompute?: boolean | undefined;
   /** Which active adapter computes each row of the batch, −1: none. int32 [B]. In a mixed view only. */
   readonly adapterIndex?: tf.Tensor1D | undefined;
+  /** Factor of what each active adapter adds to its layers, [active adapters]. */
+  readonly adapterScale?: tf.Tensor1D | undefined;
   /**
    * Told what goes into each layer, [n, in] or ids [n], and which tensor of the model that is: the same one for layers that share it.
    * The model then computes every position of every block.
@@ -213,15 +216,31 @@ export class LayeredForward implements Forward {
     const bias = site.bias === null ? null : (own(site.bias) as tf.Tensor1D);
     return attached.reduce<Layer>(
       (below, { adapter, layer, keys }, index) =>
-        (x) =>
+        this.#scaled(adapter, below, (x, base) =>
           (adapter.method.forward as NonNullable<typeof adapter.method.forward>)({
-            ...{ site, config: layer.config, params: this.#params({ keys }), x, base: below, weight, bias },
+            ...{ site, config: layer.config, params: this.#params({ keys }), x, base, weight, bias },
             innermost: index === 0 && !view.unmerged.has(site.weight),
             training: this.training,
             dropout: (value, rate) => this.dropout(value, rate),
           }),
+        ),
       base,
     );
+  }
+
+  /** y = b + c·(f(x) − b) with b = below(x), f the adapter around it and c its scale; f(x) when there is none. */
+  #scaled(adapter: Adapter, below: Layer, run: (x: tf.Tensor2D, below: Layer) => tf.Tensor2D): Layer {
+    const { adapterScale, view } = this.#options;
+    if (adapterScale === undefined) return (x) => run(x, below);
+    const scale = tf.slice(adapterScale, view.active.indexOf(adapter), 1);
+    return (x) => {
+      const b = below(x);
+      const change: tf.Tensor2D = tf.sub(
+        run(x, (input) => (input === x ? b : below(input))),
+        b,
+      );
+      return tf.add(b, tf.mul(scale, change));
+    };
   }
 
   #params({ keys }: Pick<AttachedLayer, "keys">): Named<tf.Tensor> {
