@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { cloneTensor, loadAdapter, MethodRegistry, peft, PeftModel, saveAdapter } from "@peftjs/core";
 import { combineAdapters, hotSwapAdapter } from "@peftjs/core";
 import type { HostTensor } from "@peftjs/core";
@@ -9,17 +9,25 @@ import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import { fromConfig, fromPretrained } from "@peftjs/models";
 import { compiledEngine } from "@peftjs/testkit";
-import { loadReference, readTensors, referenceBatch, relativeDifference } from "@peftjs/testkit/conformance";
+import {
+  describeReference,
+  loadReference,
+  readTensors,
+  referenceBatch,
+  relativeDifference,
+} from "@peftjs/testkit/conformance";
 import type * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lora } from "../src/index.ts";
 import type { LoraConfig } from "../src/index.ts";
 
-/** Written by fixtures/lora/make.py with the Python libraries; outputs and training are compared in reference.test.ts. */
+/** Written by fixtures/lora/make.py with the Python libraries. */
 const fixtures = fileURLToPath(new URL("../../../fixtures/lora", import.meta.url));
 const cases = ["roberta", "bert-patterns", "roberta-embedding"] as const;
 type Case = (typeof cases)[number];
 const methods = new MethodRegistry().use(lora);
+
+describeReference(lora, { folders: cases.map((name) => pathToFileURL(join(fixtures, name))) });
 
 interface Loaded {
   readonly model: PeftModel;
