@@ -104,4 +104,33 @@ describe.each([
     for (const other of others)
       expect(Math.max(...other.map((value, i) => Math.abs(value - (first?.[i] as number))))).toBeGreaterThan(1e-2);
   });
+
+  it("scales an adapter by an input of the program", async () => {
+    const model = await adapted();
+    model.setActive("ranks");
+    const program = compile(model, engine);
+    const scaled = (factor: number): Promise<number[]> =>
+      run(model, program, { ...batch(), adapter_scale: model.adapterScale({ ranks: factor }) });
+    const [half, none] = [await scaled(0.5), await scaled(0)];
+    expect(program.counters.programsBuilt).toBe(engine.backend === "onnxruntime" ? 1 : 0);
+    await program.dispose();
+    const plain = compile(model, engine);
+    for (const [factor, actual] of [
+      [0.5, half],
+      [0, none],
+    ] as const) {
+      const alpha = { alpha: lora.config.parse({}).alpha * factor };
+      const other = new PeftModel(model.base);
+      const settings = { ...(model.adapters.get("ranks")?.config as object), ...alpha };
+      await other.attach({ name: "ranks", method: lora, config: settings });
+      other.setTrainable(model.trainable());
+      const reference = compile(other, engine);
+      const expected = await run(other, reference, batch());
+      await reference.dispose();
+      actual.forEach((value, i) => expect(Math.abs(value - (expected[i] as number))).toBeLessThanOrEqual(2e-6));
+    }
+    const full = await run(model, plain, batch());
+    await plain.dispose();
+    expect(Math.max(...full.map((value, i) => Math.abs(value - (half[i] as number))))).toBeGreaterThan(1e-2);
+  });
 });
