@@ -65,6 +65,21 @@ describe("loadAdapter", () => {
     expect(readConfig(again)).not.toHaveProperty("runtime_config");
   });
 
+  it("takes a task's head as saved although the list is null, and leaves it null", async () => {
+    const [dir, again] = [fresh(), fresh()];
+    const model = await trained();
+    await saveAdapter(model, { dir });
+    changeConfig(dir, { modules_to_save: null });
+    const loaded = new PeftModel(tinyModel());
+    const { adapter } = await loadAdapter(loaded, { dir, methods });
+    expect(adapter.modulesToSave).toEqual(["classifier"]);
+    expect(logits(loaded)).toBeAllClose(logits(model), tol.exact);
+    await saveAdapter(loaded, { dir: again });
+    expect(readConfig(again)).toEqual(readConfig(dir));
+    await rewrite(dir, (tensors) => tensors.delete(`${P}classifier.weight`));
+    await expect(loadAdapter(new PeftModel(tinyModel()), { dir, methods })).rejects.toThrow(/module "classifier"/u);
+  });
+
   it("widens half precision", async () => {
     const dir = fresh();
     const model = await trained();

@@ -57,7 +57,8 @@ export function fromAdapterConfig(
   // Here, nothing said means the head; there, only for some tasks.
   const none = saved !== undefined && !isSet(json["modules_to_save"]) && HEADS[String(json["task_type"])] === undefined;
   const optional = method.wire.whenSet ?? [];
-  const known = fields.map(({ key }) => key).filter((key) => !optional.includes(key));
+  const kept = json["modules_to_save"] === null ? [...optional, "modules_to_save"] : optional;
+  const known = fields.map(({ key }) => key).filter((key) => !kept.includes(key));
   const dropped = new Set([...known, "peft_type", "inference_mode", "runtime_config"]);
   return {
     config: {
@@ -147,6 +148,8 @@ function describeBase(base: BaseModel, { overrides }: Adapter): Json {
 
 function modulesToSave(base: BaseModel, adapter: Adapter): readonly string[] | null {
   const given = (adapter.config as { readonly modulesToSave?: readonly string[] | null }).modulesToSave ?? [];
+  // A file that leaves a task's heads to its reader stays so.
+  if (given.length === 0 && adapter.configJson["modules_to_save"] === null) return null;
   const taskType = adapter.configJson["task_type"] ?? describeBase(base, adapter)["task_type"];
   const names = [...new Set([...given, ...adapter.modulesToSave, ...(HEADS[String(taskType)] ?? [])])];
   return names.length === 0 ? null : names;
