@@ -7,7 +7,6 @@ import type { Engine } from "@peftjs/engine";
 import { fromPretrained } from "@peftjs/models";
 import { compiledEngine, eagerEngine } from "@peftjs/testkit";
 import {
-  describeMethod,
   describeReference,
   loadReference,
   readReference,
@@ -25,21 +24,6 @@ const folder = (name: string): URL => new URL(`../../../fixtures/eva/${name}`, i
 const method = eva as unknown as Method;
 
 describeReference(eva, { folders: cases.map(folder) });
-
-describeMethod(eva, {
-  cases: [
-    // Of the eight features, a normalised input has seven directions: all eight at the default rank would be rounding.
-    { name: "rank 3", config: { rank: 3 } },
-    {
-      name: "redistributed",
-      config: {
-        ...{ rank: 2, alpha: 3, useRslora: true, targetModules: ["query", "key", "output.dense"] },
-        eva: { rho: 3, whiten: true },
-      },
-    },
-  ],
-  golden: new URL("golden/eva.json", import.meta.url),
-});
 
 const settings: Record<(typeof cases)[number], Partial<EvaConfig>> = {
   plain: {
