@@ -1,14 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { publicAdapters, publicNames } from "../../test/safetensors.ts";
 import { added } from "../../test/tiny.ts";
 import type { Method } from "../index.ts";
 import { fromAdapterConfig, serializeConfig } from "./adapterConfig.ts";
-
-const publicAdapters = fileURLToPath(new URL("../../../../../shared/data/adapters/", import.meta.url));
-
-const publicNames = existsSync(publicAdapters) ? readdirSync(publicAdapters) : [];
 
 describe.skipIf(publicNames.length === 0)("a config that the Python library wrote", () => {
   it.each(publicNames)("comes back as it was: %s", (name) => {
