@@ -40,6 +40,11 @@ describe("resolveTargets", () => {
       [...QUERIES, "body.layer.1.value"],
     ],
     ["all-linear in capitals", { targetModules: "ALL-LINEAR", layersToTransform: 0 }, ["body.layer.0.query"]],
+    [
+      "all-linear with the head when it is not saved",
+      { targetModules: "all-linear", modulesToSave: [] },
+      [...QUERIES, "body.layer.1.value", "classifier"],
+    ],
     ["an embedding by name", { targetModules: ["embed"] }, ["body.embed"]],
     ["roles", { targetRoles: ["value", "embedding"] }, ["body.embed", "body.layer.1.value"]],
     [

@@ -6,7 +6,8 @@ import { nearMisses } from "./nearMisses.ts";
 /**
  * Which layers a method attaches to. Used by every method's schema: `z.strictObject({ ...targetFields, rank: … })`.
  * Semantics are those of the Python library: a list names suffixes (whole path, or its tail after a dot), a string is a
- * regular expression over the whole path, "all-linear" is every linear layer except the head.
+ * regular expression over the whole path, "all-linear" is every linear layer. Saved modules, which are the head unless the config says
+ * otherwise, are no targets.
  */
 export const targetFields = {
   targetModules: z
@@ -89,7 +90,7 @@ function select(config: TargetConfig, context: TargetContext, candidates: readon
   }
   if (targetRoles !== null) return candidates.filter((site) => targetRoles.includes(site.role));
   if (typeof targetModules === "string" && targetModules.toLowerCase() === "all-linear") {
-    return candidates.filter((site) => site.kind === "linear" && !isInModules(site.path, context.headModules));
+    return candidates.filter((site) => site.kind === "linear");
   }
   if (targetModules === null && context.defaultTargets.length === 0) {
     throw new PeftError(
