@@ -1,9 +1,8 @@
 import type { Method } from "@peftjs/core";
+import { architectures, countTrainable } from "@peftjs/testkit/conformance";
+import type { Count } from "@peftjs/testkit/conformance";
 import { describe, expect, it } from "vitest";
 import { adalora, dora, lora, loraplus, rslora } from "../src/index.ts";
-import { architectures } from "./architectures.ts";
-import { countTrainable } from "./counting.ts";
-import type { Count } from "./counting.ts";
 
 type Row = readonly [keyof typeof architectures, object, Partial<Count>];
 

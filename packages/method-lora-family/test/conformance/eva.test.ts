@@ -2,5 +2,6 @@ import { describeMethod } from "@peftjs/testkit/conformance";
 import { eva } from "../../src/index.ts";
 
 const golden = new URL("golden/eva.json", import.meta.url);
+const counts = { "RoBERTa-base": 294_912, "RoBERTa-large": 786_432, "LLaMA-7B": 4_194_304 };
 
-describeMethod(eva, { golden, cases: [{ name: "rank 2", config: { rank: 2, alpha: 2 } }] });
+describeMethod(eva, { golden, counts, cases: [{ name: "rank 2", config: { rank: 2, alpha: 2 } }] });

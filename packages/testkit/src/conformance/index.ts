@@ -1,3 +1,7 @@
+export { architectures } from "./architectures.ts";
+export type { Described } from "./architectures.ts";
+export { countTrainable } from "./counting.ts";
+export type { Count } from "./counting.ts";
 export { describeMethod } from "./describeMethod.ts";
 export type { ConformanceCase, ConformanceOptions } from "./options.ts";
 export {

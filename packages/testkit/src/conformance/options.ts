@@ -1,5 +1,6 @@
 import type { Method } from "@peftjs/core";
 import type { Tolerance } from "../close.ts";
+import type { architectures } from "./architectures.ts";
 
 /** A config to run the suite with. */
 export interface ConformanceCase {
@@ -15,8 +16,8 @@ export interface ConformanceOptions {
    * the backward pass. Default: none is needed.
    */
   readonly differentiable?: Readonly<Record<string, unknown>>;
-  /** Trainable parameters without the head, from shapes alone, by architecture (see `architectures`). */
-  readonly counts?: Readonly<Record<string, number>>;
+  /** Parameters that the method adds with its default config, head and trained base parameters left out, from shapes alone. */
+  readonly counts: Readonly<Partial<Record<keyof typeof architectures, number>>>;
   /** JSON file with the first losses of the seeded run, by case and family. PEFTJS_UPDATE_GOLDEN=1 writes it. */
   readonly golden: URL;
   /** Merged against unmerged, and a fresh adapter against the base model. Default: `tol.deep`. */
