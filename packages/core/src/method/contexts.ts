@@ -111,7 +111,10 @@ export interface AfterStepContext<Config> {
   /** Optimizer steps of the whole run; null when nobody knows. */
   readonly totalSteps: number | null;
   readonly config: Config;
-  /** Live tensors: writing into `data` changes the adapter. */
+  /**
+   * Live tensors: writing into `data` of a parameter or of state changes the adapter. The buffers among `params` may not be written
+   * to: engines keep copies of what is frozen, and would not see it. What changes in a run is state, or a parameter.
+   */
   readonly sites: readonly HostSite<Config>[];
 }
 
