@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { cloneTensor, loadAdapter, MethodRegistry, peft, PeftModel, saveAdapter } from "@peftjs/core";
 import { combineAdapters, hotSwapAdapter } from "@peftjs/core";
-import type { HostTensor } from "@peftjs/core";
+import type { HostTensor, Method } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import { fromConfig, fromPretrained } from "@peftjs/models";
@@ -18,7 +18,7 @@ import {
 } from "@peftjs/testkit/conformance";
 import type * as tf from "@tensorflow/tfjs-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { lora } from "../src/index.ts";
+import { lora, loraplus, rslora } from "../src/index.ts";
 import type { LoraConfig } from "../src/index.ts";
 
 /** Written by fixtures/lora/make.py with the Python libraries. */
@@ -196,6 +196,36 @@ describe("several adapters", () => {
     expect(relativeDifference(before, after)).toBeGreaterThan(1e-3);
   });
 });
+
+describe.each([rslora, loraplus] as unknown as Method[])(
+  "an adapter of $name and a file that is read as LoRA",
+  (other) => {
+    const attach = async (): Promise<Loaded> => {
+      const { model: source, values } = await load("roberta", "start");
+      const { rank, targetModules, modulesToSave } = source.adapters.get("default")!.config as LoraConfig;
+      return { model: await peft(source.base).use(other, { rank, targetModules, modulesToSave }).apply(), values };
+    };
+    const dir = join(fixtures, "roberta", "start");
+
+    it("swap", async () => {
+      const { model, values } = await attach();
+      await hotSwapAdapter(model, { dir, methods });
+      expect(model.adapters.get("default")!.method).toBe(other);
+      const swapped = await logits({ model, values }, { engine });
+      expect(relativeDifference(swapped, values.get("logits.start")!.data)).toBeLessThan(1e-5);
+    });
+
+    it("combine", async () => {
+      const { model, values } = await attach();
+      await loadAdapter(model, { dir, methods, adapterName: "read" });
+      const adapters = ["default", "read"];
+      await combineAdapters(model, { adapters, weights: [0, 1], name: "both", modulesFrom: "read" });
+      model.setActive("both");
+      const combined = await logits({ model, values }, { engine });
+      expect(relativeDifference(combined, values.get("logits.start")!.data)).toBeLessThan(1e-5);
+    });
+  },
+);
 
 /** A real adapter of a BERT-base classifier, beside the checkout where it is there. */
 const published = fileURLToPath(new URL("../../../../shared/data/adapters/bert-base-lora", import.meta.url));

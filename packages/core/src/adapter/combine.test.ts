@@ -31,13 +31,15 @@ function combine({ adapters, sites, options }: CombineContext<AddedConfig>): Fil
 }
 
 const stacking: Method<AddedConfig> = { ...added, combine };
+const alike: Method<AddedConfig> = { ...stacking, name: "alike" };
+const elsewhere: Method<AddedConfig> = { ...alike, wire: { ...added.wire, peftType: "ELSEWHERE" } };
 
 /** Two adapters of random values on other layers; `shared`: with the head of the first. */
-async function two({ shared = true, method = stacking as Method<AddedConfig> } = {}): Promise<PeftModel> {
+async function two({ shared = true, second = stacking } = {}): Promise<PeftModel> {
   const model = new PeftModel(tinyModel());
-  for (const [name, config, seed] of [
-    ["a", { rank: 1, targetModules: ["query"] }, 1],
-    ["b", { rank: 2, targetRoles: ["query", "value"], layersToTransform: 1 }, 2],
+  for (const [name, method, config, seed] of [
+    ["a", stacking, { rank: 1, targetModules: ["query"] }, 1],
+    ["b", second, { rank: 2, targetRoles: ["query", "value"], layersToTransform: 1 }, 2],
   ] as const) {
     await model.attach({ name, method, config });
     model.setActive(name);
@@ -75,6 +77,16 @@ describe("combineAdapters", () => {
     const loaded = new PeftModel(tinyModel());
     await loadAdapter(loaded, { dir: folder, methods: new MethodRegistry().use(stacking) });
     expect(logits(loaded)).toBeAllClose(apart, tol.float32);
+  });
+
+  it("takes adapters of methods that combine alike, and makes one of the first's method", async () => {
+    const options = { adapters: ["a", "b"], weights: [1, 1], name: "both" };
+    const [model, same] = [await two({ second: alike }), await two()];
+    const adapter = await combineAdapters(model, options);
+    expect(adapter.method).toBe(stacking);
+    expect(adapter.params).toEqual((await combineAdapters(same, options)).params);
+    const error = await failureOf(combineAdapters(await two({ second: elsewhere }), options));
+    expect(error.message).toMatch(/"a" is of method "added" and "b" of "alike"/u);
   });
 
   it("weighs them, and copies what it takes over", async () => {

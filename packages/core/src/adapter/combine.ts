@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { shortestSuffixes } from "../checkpoint/adapterConfig.ts";
 import { PeftError } from "../errors.ts";
+import { areAlike } from "../method/alike.ts";
 import type { CombineOptions, FileForm, Method } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { PeftModel } from "../peftModel.ts";
@@ -12,7 +13,7 @@ import { tokenRowsName, type TokenRows } from "./tokens.ts";
 
 /** How to combine, and settings of the method's own. */
 export interface CombineAdaptersOptions extends CombineOptions {
-  /** Names of attached adapters of one method. */
+  /** Names of attached adapters, of one method or of methods that combine alike. */
   readonly adapters: readonly string[];
   /** One per adapter. */
   readonly weights: readonly number[];
@@ -23,10 +24,10 @@ export interface CombineAdaptersOptions extends CombineOptions {
 }
 
 /**
- * Attaches a new adapter made of several ones; it does not become active. Which types of combination there are, and their settings,
- * is the method's to say. Saved modules are no sum: they are taken over where the adapters agree, or from `modulesFrom`.
- * @throws PeftError `ADAPTER_UNKNOWN`, `ADAPTER_EXISTS`, `ADAPTER_NAME_INVALID`, `CONFIG_INVALID`, `COMBINE_UNSUPPORTED` (several methods,
- * or one that cannot), `COMBINE_CONFLICT` (saved modules that differ).
+ * Attaches a new adapter made of several ones; it does not become active. It is of the first one's method, whose it is to say which
+ * types of combination there are, and their settings. Saved modules are no sum: they are taken over where the adapters agree, or from `modulesFrom`.
+ * @throws PeftError `ADAPTER_UNKNOWN`, `ADAPTER_EXISTS`, `ADAPTER_NAME_INVALID`, `CONFIG_INVALID`, `COMBINE_UNSUPPORTED` (methods that
+ * do not combine alike, or one that cannot), `COMBINE_CONFLICT` (saved modules that differ).
  */
 export async function combineAdapters(
   model: PeftModel,
@@ -74,11 +75,11 @@ function combiner([first, ...others]: readonly Adapter[]): {
   readonly combine: NonNullable<Method["combine"]>;
 } {
   const { method, name } = first as Adapter;
-  const other = others.find((adapter) => adapter.method !== method);
+  const other = others.find((adapter) => !areAlike(method, adapter.method, "combine"));
   if (other !== undefined) {
     throw new PeftError(
       "COMBINE_UNSUPPORTED",
-      `The adapter "${name}" is of method "${method.name}" and "${other.name}" of "${other.method.name}". Only adapters of one method are combined; ` +
+      `The adapter "${name}" is of method "${method.name}" and "${other.name}" of "${other.method.name}". Only adapters of methods that combine alike go together; ` +
         `setActive(["${name}", "${other.name}"]) applies both.`,
     );
   }

@@ -19,7 +19,7 @@ const refit: NonNullable<Method<AddedConfig>["refit"]> = ({ params, from, to, sh
   return { a: wideA, b: wideB };
 };
 const fitting: Method<AddedConfig> = { ...added, refit };
-const other: Method<AddedConfig> = { ...added, name: "other", wire: { ...added.wire, peftType: "OTHER" } };
+const other: Method<AddedConfig> = { ...fitting, name: "other", wire: { ...added.wire, peftType: "OTHER" } };
 const methods = new MethodRegistry().use(fitting);
 
 async function model(config: Partial<AddedConfig>, seed: number, method = fitting): Promise<PeftModel> {
@@ -45,6 +45,13 @@ describe("hotSwapAdapter", () => {
     const again = new PeftModel(tinyModel());
     await loadAdapter(again, { dir: await folderOf(target), methods });
     expect(logits(again)).toBeAllClose(logits(source), tol.float32);
+  });
+
+  it("takes a file that is read as a method which refits alike", async () => {
+    const [target, source] = [await model({ rank: 3 }, 1, { ...fitting, name: "alike" }), await model({ rank: 2 }, 2)];
+    const { method } = await hotSwapAdapter(target, { dir: await folderOf(source), methods });
+    expect(method.name).toBe("alike");
+    expect(logits(target)).toBeAllClose(logits(source), tol.float32);
   });
 
   it("reaches an adapter that does not learn, and one that is not active", async () => {
@@ -122,7 +129,7 @@ describe("hotSwapAdapter", () => {
       () => model({ rank: 4 }, 2),
       /"body.layer.0.query.a" would get .* \[4, 4\], and needs \[2, 4\]/u,
     ],
-    ["another method", () => model({}, 2, other), /the file is of method "other", the adapter of "added"/u],
+    ["another file type", () => model({}, 2, other), /the file is of method "other", the adapter of "added"/u],
   ])("refuses %s, and changes nothing", async (_, source, message) => {
     const target = await model({}, 1);
     const before = Object.entries(target.trainable());

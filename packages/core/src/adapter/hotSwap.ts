@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { PeftError } from "../errors.ts";
 import { widen } from "../halves.ts";
+import { areAlike } from "../method/alike.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { PeftModel } from "../peftModel.ts";
 import { targetFields } from "../targeting.ts";
@@ -20,7 +21,7 @@ export interface HotSwapOptions extends ReadAdapterOptions {
  * the adapter keeps its config: values of another rank or scale are expressed under it where the method can (`refit`), else the two
  * configs must agree. Layers that the file leaves alone become zero, saved modules that it lacks become the base model's. The state
  * of a training run is left alone. When anything is wrong the adapter stays as it was.
- * @throws PeftError as `loadAdapter`; `ADAPTER_UNKNOWN`, `ADAPTER_MERGED`, `HOT_SWAP_UNSUPPORTED` (another method, more layers or
+ * @throws PeftError as `loadAdapter`; `ADAPTER_UNKNOWN`, `ADAPTER_MERGED`, `HOT_SWAP_UNSUPPORTED` (a method that refits otherwise, more layers or
  * modules than the adapter has, configs or shapes that do not agree).
  */
 export async function hotSwapAdapter(
@@ -50,7 +51,7 @@ export async function hotSwapAdapter(
 
 /** The file may leave out what the adapter has, but not add to it: that would be another structure. */
 function requireFewer(adapter: Adapter, given: Adapter): void {
-  if (given.method !== adapter.method)
+  if (!areAlike(adapter.method, given.method, "refit"))
     throw unsupported(adapter, `the file is of method "${given.method.name}", the adapter of "${adapter.method.name}"`);
   const layers = new Set(adapter.layers.map(({ site }) => site.path));
   const more = given.layers.find(({ site }) => !layers.has(site.path))?.site.path;

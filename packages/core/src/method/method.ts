@@ -80,9 +80,12 @@ export interface Method<Config extends object = object> {
   parameterGroup?(context: contexts.ParameterContext<Config>): contexts.ParameterGroup;
   /** What the file holds. Default: the config, and the parameters and buffers as they are. */
   file?(context: contexts.FileContext<Config>): contexts.FileForm<Config>;
-  /** A new adapter from several of this method: its config and parameters. */
+  /** A new adapter from several: its config and parameters. Methods that share the function and the `peftType` may be mixed. */
   combine?(context: contexts.CombineContext<Config>): contexts.FileForm<Config>;
-  /** Expresses another adapter's parameters under this config, for swapping without new programs. Default: configs and shapes must agree. */
+  /**
+   * Expresses another adapter's parameters under this config, for swapping without new programs. The other adapter may be of any method
+   * that shares the function and the `peftType`. Default: the same method, and configs and shapes must agree.
+   */
   refit?(context: contexts.RefitContext<Config>): Named<HostTensor>;
 }
 
