@@ -81,20 +81,20 @@ let created = 0;
  * seeded with `seed`. The base model is only read.
  */
 export async function createAdapter(base: BaseModel, options: CreateAdapterOptions): Promise<Adapter> {
-  const { name, method, seed = 0 } = options;
+  const { name, method, seed = 0, onWarning = printWarning } = options;
   const generator = options.filled === "all" ? blankGenerator() : createGenerator(seed);
   const given = parseConfig(method, options.config ?? {});
   const found =
     options.filled === undefined
       ? await calibrate(base, {
-          ...{ method, generator, config: given, data: options.calibration },
+          ...{ method, generator, config: given, data: options.calibration, warn: onWarning },
           sites: sitesOf(base, method, given),
         })
       : {};
   const chosen = found.config ?? given;
   const sites = sitesOf(base, method, chosen);
   const config = withLayout(method, chosen, sites);
-  warnOfLayout(method, options, config);
+  warnOfLayout(config, options, onWarning);
   const modulesToSave = savedModules(base, config);
   const adapter: Adapter = {
     id: ++created,
@@ -118,14 +118,13 @@ export async function createAdapter(base: BaseModel, options: CreateAdapterOptio
 }
 
 /** Readers trust the field, so a wrong one is worth a word; the default is not the user's. */
-function warnOfLayout(method: Method, options: CreateAdapterOptions, config: object): void {
-  const field = layoutField(method);
+function warnOfLayout(config: object, options: CreateAdapterOptions, warn: Warn): void {
+  const field = layoutField(options.method);
   if (field === undefined) return;
   const said = (options.config as Readonly<Record<string, unknown>> | undefined)?.[field];
   const is = (config as Readonly<Record<string, unknown>>)[field];
   if (said === undefined || said === is) return;
-  const { onWarning = printWarning } = options;
-  onWarning(
+  warn(
     `The adapter "${options.name}" has ${field}: ${String(said)}, but its layers store their weights ${is === true ? "[in, out]" : "[out, in]"}. ` +
       `It is set to ${String(is)}, which is also what saveAdapter writes.`,
   );

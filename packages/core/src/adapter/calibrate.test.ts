@@ -135,6 +135,17 @@ describe("calibrate", () => {
     expect(engine.log).not.toContain("run");
   });
 
+  it("passes on what a method warns of", async () => {
+    const warnings: string[] = [];
+    const method = measuring(({ warn }) => {
+      warn("little data");
+    });
+    await peft(tinyModel())
+      .use(method, {}, { onWarning: (message) => void warnings.push(message) })
+      .apply();
+    expect(warnings).toEqual(["little data"]);
+  });
+
   it("gives its program back when the method fails", async () => {
     const engine = engineLike();
     const method = { ...measuring(), calibrate: () => Promise.reject(new Error("no")) };

@@ -6,6 +6,7 @@ import type { LayerSite } from "../model/site.ts";
 import type { Generator } from "../random.ts";
 import { hostRunner, type TensorRunner } from "../runner.ts";
 import type { HostTensor, Named } from "../tensors.ts";
+import type { Warn } from "../warnings.ts";
 import { buildView } from "./view.ts";
 
 /** What methods that look at data before they start are given. */
@@ -21,19 +22,20 @@ export interface CalibrateOptions {
   readonly config: object;
   readonly sites: readonly LayerSite[];
   readonly generator: Generator;
+  readonly warn: Warn;
   readonly data?: CalibrationData | undefined;
 }
 
 /** Lets a method look at weights and data. Programs that it needs live as long as the call. */
 export async function calibrate(
   base: BaseModel,
-  { method, config, sites, generator, data = {} }: CalibrateOptions,
+  { method, config, sites, generator, warn, data = {} }: CalibrateOptions,
 ): Promise<Calibration<object>> {
   if (method.calibrate === undefined) return {};
   const probe = createProbe(base, sites, data.runner ?? hostRunner);
   try {
     return await method.calibrate({
-      ...{ model: base, sites, config, generator },
+      ...{ model: base, sites, config, generator, warn },
       batches: data.batches ?? null,
       layerInputs: (batch) => probe.layerInputs(batch),
     });

@@ -3,6 +3,7 @@ import type { LayerSite } from "../model/site.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { HostTensor, Named } from "../tensors.ts";
 import type { Generator } from "../random.ts";
+import type { Warn } from "../warnings.ts";
 
 export interface SiteContext<Config> {
   readonly site: LayerSite;
@@ -22,6 +23,8 @@ export interface CalibrateContext<Config> {
   readonly batches: Iterable<Named<HostTensor>> | null;
   /** Runs the base model on a batch: the input of every site, by path, [n, in] (ids of an embedding: [n]). Layers that share their input share the tensor. */
   layerInputs(batch: Named<HostTensor>): Promise<LayerInputs>;
+  /** For what the user should know although nothing failed: the caller's `onWarning`. */
+  readonly warn: Warn;
 }
 
 /** What calibration found out. */

@@ -1,5 +1,5 @@
 import { PeftError } from "@peftjs/core";
-import type { CalibrateContext, HostTensor, LayerInputs, LayerSite, Named } from "@peftjs/core";
+import type { CalibrateContext, HostTensor, LayerInputs, LayerSite, Named, Warn } from "@peftjs/core";
 import { loraSiteConfig } from "../lora/config.ts";
 import type { LoraConfig } from "../lora/config.ts";
 import { convergedComponents, explainedVarianceRatios, updatePca } from "./incrementalPca.ts";
@@ -39,10 +39,10 @@ export async function collectComponents(
       update(groups, { inputs, batch, settings, config });
       seen++;
       if (groups.every(isConverged)) return groups;
-      if (seen === settings.maxBatches) return stop(groups, seen);
+      if (seen === settings.maxBatches) return stop(groups, seen, context.warn);
     }
     if (seen === before) throw noData(batches === null);
-    groups = started(groups ?? []);
+    groups = started(groups ?? [], context.warn);
   }
 }
 
@@ -113,26 +113,25 @@ function roundHalfToEven(value: number): number {
 }
 
 /** The groups that have components. */
-function started(groups: readonly LayerGroup[]): readonly LayerGroup[] {
+function started(groups: readonly LayerGroup[], warn: Warn): readonly LayerGroup[] {
   const missing = groups.filter(({ pca }) => pca === null);
   if (missing.length === 0) return groups;
   const rows = Math.max(...missing.map(({ size }) => size));
   const what = `No calibration batch has the ${rows} rows that EVA needs for ${pathsOf(missing)}`;
   const remedy = "Use larger batches, a smaller rank, or a smaller eva.rho.";
   if (missing.length === groups.length) throw new PeftError("CALIBRATION_DATA_TOO_SMALL", `${what}. ${remedy}`);
-  warn("CALIBRATION_DATA_TOO_SMALL", `${what}: there A starts at random, with the rank of the config. ${remedy}`);
+  warn(`${what}: there A starts at random, with the rank of the config. ${remedy}`);
   return groups.filter(({ pca }) => pca !== null);
 }
 
 /** The groups as they are when there were enough batches. */
-function stop(groups: readonly LayerGroup[], seen: number): readonly LayerGroup[] {
+function stop(groups: readonly LayerGroup[], seen: number, warn: Warn): readonly LayerGroup[] {
   const turning = pathsOf(groups.filter((group) => !isConverged(group)));
   warn(
-    "CALIBRATION_NOT_CONVERGED",
     `After ${seen} batches the components of ${turning} have not converged; they are used as they are. ` +
       "Raise eva.maxBatches, lower eva.tau, or use larger batches.",
   );
-  return started(groups);
+  return started(groups, warn);
 }
 
 function pathsOf(groups: readonly LayerGroup[]): string {
@@ -147,8 +146,4 @@ function noData(withoutBatches: boolean): PeftError {
     `initLoraWeights: "eva" looks at data before training starts, but ${got}. Pass apply({ batches, runner: engine }) an array of batches ` +
       "like those of training. The command line and the bench pass theirs.",
   );
-}
-
-function warn(code: string, message: string): void {
-  process.emitWarning(message, { type: "PeftWarning", code });
 }
