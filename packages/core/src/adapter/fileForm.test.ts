@@ -114,6 +114,8 @@ describe("how the layers store their weights", () => {
     expect(await written({ layersToTransform: 1 })).toEqual([true, []]);
     expect(await written({ layersToTransform: 0 })).toEqual([false, []]);
     expect(await written({ layersToTransform: 1, transposed: true })).toEqual([true, []]);
+    // Embeddings are always stored in one way: of them the field says nothing.
+    expect(await written({ targetModules: ["embed"], transposed: true })).toEqual([true, []]);
     const [value, warnings] = await written({ layersToTransform: 0, transposed: true });
     expect(value).toBe(false);
     expect(warnings).toEqual([

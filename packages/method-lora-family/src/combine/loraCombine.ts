@@ -2,7 +2,7 @@ import { createGenerator, matmul, matrix, PeftError, zeros } from "@peftjs/core"
 import type { CombineContext, FileForm, Generator, HostMatrix, HostTensor, LayerSite, Named } from "@peftjs/core";
 import { loraSiteConfig } from "../lora/config.ts";
 import type { LoraConfig } from "../lora/config.ts";
-import { loraFile } from "../lora/file.ts";
+import { residualToLora } from "../pissa/convert.ts";
 import {
   clamped,
   factorsOf,
@@ -49,7 +49,7 @@ export function combineLora(context: CombineContext<LoraConfig>): FileForm<LoraC
   const { adapters, options } = context;
   const combination = parseCombination(adapters.length === 1 ? { ...options, type: "linear" } : options);
   const plain = adapters.map(({ config }, i) =>
-    loraFile({ config, sites: context.sites.flatMap(({ parts }) => parts[i] ?? []), native: false }),
+    residualToLora({ config, sites: context.sites.flatMap(({ parts }) => parts[i] ?? []), native: false }),
   );
   const sites = context.sites.map(({ site }): CombinedSite => {
     const parts = plain.flatMap(({ config, params }, i) => {

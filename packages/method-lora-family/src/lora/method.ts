@@ -3,8 +3,8 @@ import type { DeltaContext, ForwardContext, LayerSite, Method, SiteContext } fro
 import * as tf from "@tensorflow/tfjs-core";
 import { combineLora } from "../combine/loraCombine.ts";
 import { calibrateEva } from "../eva/calibrate.ts";
+import { residualToLora } from "../pissa/convert.ts";
 import { factorNames, LoraConfig, loraScale, loraSiteConfig, loraWire } from "./config.ts";
-import { loraFile } from "./file.ts";
 import { initLora } from "./init.ts";
 import { loraDelta, loraEmbeddingUpdate, loraUpdate } from "./layer.ts";
 import type { LoraTensors } from "./layer.ts";
@@ -25,7 +25,7 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
   siteConfig: loraSiteConfig,
   init: initLora,
   calibrate: calibrateEva,
-  file: loraFile,
+  file: residualToLora,
   forward,
   delta,
   combine: combineLora,
