@@ -52,7 +52,7 @@ export async function combineAdapters(
   const sources = modulesFrom === undefined ? adapters : [sourceOf(adapters, modulesFrom)];
   const own = agreedValues(sources);
   const config = combinedConfig(base, form, { sources, own });
-  const adapter = await createAdapter(base, { name, method, config, filled: "all" });
+  const adapter = await createAdapter(base, { name, method: form.method ?? method, config, filled: "all" });
   fillLayers(adapter, form);
   for (const [local, { kind, tensor }] of own) {
     if (kind === "tokens") adapter.params.set(local, tensor);

@@ -3,6 +3,7 @@ import type { LayerSite } from "../model/site.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { HostTensor, Named } from "../tensors.ts";
 import type { Generator } from "../random.ts";
+import type { Method } from "./method.ts";
 import type { Warn } from "../warnings.ts";
 
 export interface SiteContext<Config> {
@@ -164,6 +165,12 @@ export interface CombineContext<Config> {
     readonly parts: readonly (HostSite<Config> | null)[];
   }[];
   readonly options: CombineOptions;
+}
+
+/** What several adapters come to. */
+export interface CombinedForm<Config> extends FileForm<Config> {
+  /** Whose adapter that is, where it cannot be one of those that were combined. Default: the first one's method. */
+  readonly method?: Method;
 }
 
 export interface RefitContext<Config> {

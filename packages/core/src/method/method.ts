@@ -81,7 +81,7 @@ export interface Method<Config extends object = object> {
   /** What the file holds. Default: the config, and the parameters and buffers as they are. */
   file?(context: contexts.FileContext<Config>): contexts.FileForm<Config>;
   /** A new adapter from several: its config and parameters. Methods that share the function and the `peftType` may be mixed. */
-  combine?(context: contexts.CombineContext<Config>): contexts.FileForm<Config>;
+  combine?(context: contexts.CombineContext<Config>): contexts.CombinedForm<Config>;
   /**
    * Expresses another adapter's parameters under this config, for swapping without new programs. The other adapter may be of any method
    * that shares the function and the `peftType`. Default: the same method, and configs and shapes must agree.

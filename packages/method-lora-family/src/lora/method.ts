@@ -1,5 +1,13 @@
 import { defineMethod, PeftError } from "@peftjs/core";
-import type { DeltaContext, ForwardContext, LayerSite, Method, SiteContext } from "@peftjs/core";
+import type {
+  CombineContext,
+  CombinedForm,
+  DeltaContext,
+  ForwardContext,
+  LayerSite,
+  Method,
+  SiteContext,
+} from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { combineLora } from "../combine/loraCombine.ts";
 import { calibrateEva } from "../eva/calibrate.ts";
@@ -28,10 +36,15 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
   file: residualToLora,
   forward,
   delta,
-  combine: combineLora,
+  combine,
   refit: refitLora,
   trains: ({ name, targets, config }) => trainsBias(config.bias, name, targets),
 });
+
+/** Whatever the adapters started from, what they come to together is plain LoRA. */
+function combine(context: CombineContext<LoraConfig>): CombinedForm<LoraConfig> {
+  return { ...combineLora(context), method: lora as unknown as Method };
+}
 
 function forward(context: ForwardContext<LoraConfig>): tf.Tensor2D {
   const { site, x, base, dropout, config } = context;
