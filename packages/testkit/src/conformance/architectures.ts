@@ -1,5 +1,6 @@
 import type { Architecture, Head, LayerSite, ParameterSpec } from "@peftjs/core";
 import { bert, roberta } from "@peftjs/models";
+import { linearSite } from "../sites.ts";
 
 /** A model as counting sees it: layers and parameters without values. */
 export interface Described {
@@ -43,17 +44,7 @@ function blockSites({ prefix, count, layers, layout = "out_in", biased }: Blocks
     Object.entries(layers).map(([name, [inFeatures, outFeatures]]): LayerSite => {
       const path = `${prefix}.${block}.${name}`;
       const bias = biased ? `${path}.bias` : null;
-      return {
-        path,
-        kind: "linear",
-        role: name,
-        block,
-        inFeatures,
-        outFeatures,
-        layout,
-        weight: `${path}.weight`,
-        bias,
-      };
+      return linearSite({ path, role: name, block, inFeatures, outFeatures, layout, bias });
     }),
   ).flat();
 }

@@ -1,11 +1,12 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { loadAdapter, MethodRegistry, openSafetensors, PeftModel, saveAdapter } from "@peftjs/core";
+import { loadAdapter, MethodRegistry, PeftModel, saveAdapter } from "@peftjs/core";
 import type { HostTensor, Method } from "@peftjs/core";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { tol } from "../close.ts";
+import { scratchFolders } from "../folders.ts";
 import { compareAllClose } from "../matchers.ts";
+import { readAdapterConfig, readAdapterTensors } from "./adapterFolder.ts";
 import type { Setting } from "./outputs.ts";
 import { attached, logits, train } from "./run.ts";
 import { batchAt, tinyModel } from "./subjects.ts";
@@ -16,13 +17,7 @@ export function checkFiles({ suite, subject, family, engine }: Setting): void {
   const batch = batchAt(family, 0);
   const run = (model: PeftModel): Promise<HostTensor> => logits(model, { engine: engine(), batch });
   const methods = readers(method);
-  let folder: string;
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), "peftjs-conformance-"));
-  });
-  afterAll(() => {
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const fresh = scratchFolders();
 
   async function trained(): Promise<PeftModel> {
     const model = await attached(subject, { family, engine: engine() });
@@ -33,39 +28,38 @@ export function checkFiles({ suite, subject, family, engine }: Setting): void {
   it("saved and loaded, it gives the same output, and saved again the same bytes", async () => {
     const model = await trained();
     const expected = await run(model);
-    const dir = await saveAdapter(model, { dir: join(folder, "first"), native: true });
+    const dir = await saveAdapter(model, { dir: fresh(), native: true });
     const again = new PeftModel(tinyModel(family));
     const report = await loadAdapter(again, { dir, methods });
     expect([report.missing, report.unexpected]).toEqual([[], []]);
     const { pass, message } = compareAllClose(await run(again), expected, suite.tolerance ?? tol.deep);
     expect(pass, message()).toBe(true);
-    const other = await saveAdapter(again, { dir: join(folder, "second"), native: true });
+    const other = await saveAdapter(again, { dir: fresh(), native: true });
     for (const file of ["adapter_model.safetensors", "adapter_config.json"]) {
       expect(readFileSync(join(other, file)).equals(readFileSync(join(dir, file))), file).toBe(true);
     }
   });
 
   it("its file names tensors and settings as the Python library does", async () => {
-    const dir = await saveAdapter(await trained(), { dir: join(folder, "names") });
-    const json = JSON.parse(readFileSync(join(dir, "adapter_config.json"), "utf8")) as Record<string, unknown>;
+    const dir = await saveAdapter(await trained(), { dir: fresh() });
+    const json = readAdapterConfig(dir);
     expect(json).toMatchObject({ peft_type: method.wire.peftType, task_type: "SEQ_CLS", inference_mode: true });
     expect(json["modules_to_save"]).toEqual(["classifier", "score"]);
-    const file = await openSafetensors(join(dir, "adapter_model.safetensors"));
-    expect(file.names.length).toBeGreaterThan(0);
+    const names = [...(await readAdapterTensors(dir)).keys()];
+    expect(names.length).toBeGreaterThan(0);
     const modules = [...tinyModel(family).parameters.keys()].map((name) => name.split(".")[0]);
     const prefix = new RegExp(`^base_model\\.model\\.(${[...new Set(modules)].join("|")})\\.`);
-    for (const name of file.names) {
+    for (const name of names) {
       expect(name).toMatch(prefix);
       expect(name).not.toContain(".default.");
     }
-    await file.close();
     expect(readFileSync(join(dir, "README.md"), "utf8")).toMatch(/^library_name: peft$/m);
   });
 
   it("a second one loads beside the first, and a refused file changes nothing", async () => {
     const model = await trained();
     const expected = await run(model);
-    const dir = await saveAdapter(model, { dir: join(folder, "beside"), native: true });
+    const dir = await saveAdapter(model, { dir: fresh(), native: true });
     await loadAdapter(model, { dir, methods, adapterName: "second" });
     expect(model.active).toEqual(["default"]);
     expect((await run(model)).data).toEqual(expected.data);

@@ -5,12 +5,15 @@ export type { Count } from "./counting.ts";
 export { describeMethod } from "./describeMethod.ts";
 export type { ConformanceCase, ConformanceOptions } from "./options.ts";
 export {
-  describeReference,
-  loadReference,
-  readReference,
+  expectSameFiles,
+  expectSameSettings,
+  readAdapterConfig,
+  readAdapterTensors,
   readTensors,
-  referenceBatch,
-  relativeDifference,
-  trainLike,
-} from "./reference.ts";
-export type { Reference, ReferenceOptions } from "./reference.ts";
+} from "./adapterFolder.ts";
+export { expectSameStart, relativeDifference } from "./compare.ts";
+export { describeOnEngines } from "./engines.ts";
+export { describeReference, loadReference, pythonName, readReference, referenceBatch, trainLike } from "./reference.ts";
+export type { Reference, ReferenceOptions, TrainLikeOptions } from "./reference.ts";
+export { logits, lossProgram, perturb } from "./run.ts";
+export type { LossProgram } from "./run.ts";

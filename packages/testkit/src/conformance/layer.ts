@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { tol } from "../close.ts";
 import { compareAllClose } from "../matchers.ts";
+import { linearSite } from "../sites.ts";
 import { useCpuBackend } from "../tfjs.ts";
 import type { Suite } from "./options.ts";
 import type { Subject } from "./run.ts";
@@ -28,7 +29,8 @@ export function checkLayer({ suite, subject }: { readonly suite: Suite; readonly
     useCpuBackend();
     fc.assert(
       fc.property(layer, ({ seed, bias, ...shape }) => {
-        const site = siteOf(shape, bias);
+        const path = "encoder.layer.0.query";
+        const site = linearSite({ ...shape, path, block: 0, bias: bias ? `${path}.bias` : null });
         const config = siteConfig(method, site, subject.config);
         const generator = createGenerator(seed);
         const values = (dims: readonly number[]): HostTensor =>
@@ -93,14 +95,6 @@ function compareMerged({ method, site, config, ...values }: LayerValues): void {
     const { pass, message } = compareAllClose(y, merged, { absolute: 1e-4, relative: tol.deep.relative });
     expect(pass, message()).toBe(true);
   });
-}
-
-function siteOf(shape: Pick<LayerSite, "inFeatures" | "outFeatures" | "layout">, bias: boolean): LayerSite {
-  const path = "encoder.layer.0.query";
-  return {
-    ...{ ...shape, path, kind: "linear", role: "query", block: 0 },
-    ...{ weight: `${path}.weight`, bias: bias ? `${path}.bias` : null },
-  };
 }
 
 function siteConfig(method: Method, site: LayerSite, given: object): object {

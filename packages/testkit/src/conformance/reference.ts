@@ -1,16 +1,16 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadAdapter, MethodRegistry, openSafetensors, PeftModel } from "@peftjs/core";
+import { loadAdapter, MethodRegistry, PeftModel } from "@peftjs/core";
 import type { HostTensor, Method, Named } from "@peftjs/core";
-import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import { fromPretrained } from "@peftjs/models";
-import { Trainer } from "@peftjs/train";
-import type { TrainingConfigInput } from "@peftjs/train";
+import type { ParameterGroupRule, TrainingConfigInput } from "@peftjs/train";
 import { beforeAll, describe, expect, it } from "vitest";
-import { compiledEngine, eagerEngine } from "../engines.ts";
-import { logits, lossProgram } from "./run.ts";
+import { readTensors } from "./adapterFolder.ts";
+import { relativeDifference } from "./compare.ts";
+import { describeOnEngines } from "./engines.ts";
+import { logits, lossesOf, lossProgram } from "./run.ts";
 
 export interface ReferenceOptions {
   /** Folders that a reference script wrote: see `readReference`. */
@@ -37,15 +37,6 @@ export async function readReference(url: URL): Promise<Reference> {
   return { folder, losses, values: await readTensors(join(folder, "values.safetensors")) };
 }
 
-export async function readTensors(path: string): Promise<Map<string, HostTensor>> {
-  const file = await openSafetensors(path);
-  try {
-    return new Map(await Promise.all(file.names.map(async (name) => [name, await file.tensor(name)] as const)));
-  } finally {
-    await file.close();
-  }
-}
-
 /** The reference's base model with one of its adapters. */
 export async function loadReference(
   { folder }: Pick<Reference, "folder">,
@@ -69,31 +60,11 @@ export function referenceBatch({ values }: Pick<Reference, "values">, index: num
   );
 }
 
-/** Largest difference in units of the largest expected magnitude. */
-export function relativeDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  expect(actual.length).toBe(expected.length);
-  let largest = 0;
-  let scale = 0;
-  for (let i = 0; i < expected.length; i++) {
-    expect(Number.isFinite(actual[i])).toBe(true);
-    largest = Math.max(largest, Math.abs((actual[i] as number) - (expected[i] as number)));
-    scale = Math.max(scale, Math.abs(expected[i] as number));
-  }
-  return largest / scale;
-}
-
 /** Forward, gradients, and the loss curve of a training run against a reference implementation, in both engines. */
 export function describeReference<Config extends object>(method: Method<Config>, options: ReferenceOptions): void {
   const erased = method as unknown as Method;
   const cases = options.folders.map((url) => [url.pathname.split("/").at(-1) ?? "", url] as const);
-  describe.each([
-    ["compiled", compiledEngine],
-    ["eager", eagerEngine],
-  ] as const)(`${method.name} against the reference, %s`, (_, settings) => {
-    let engine: Engine;
-    beforeAll(async () => {
-      engine = await createEngine(settings);
-    });
+  describeOnEngines(`${method.name} against the reference`, (engine) => {
     describe.each(cases)("%s", (_, url) => {
       let reference: Reference;
       beforeAll(async () => {
@@ -102,7 +73,7 @@ export function describeReference<Config extends object>(method: Method<Config>,
       const load = (stage: "start" | "final"): Promise<PeftModel> =>
         loadReference(reference, { method: erased, stage });
       const output = async (model: PeftModel): Promise<ArrayLike<number>> =>
-        (await logits(model, { engine, batch: referenceBatch(reference, 0) })).data;
+        (await logits(model, { engine: engine(), batch: referenceBatch(reference, 0) })).data;
       const expected = (name: string): ArrayLike<number> => (reference.values.get(name) as HostTensor).data;
 
       it("the same logits: unmerged, merged and switched off", async () => {
@@ -120,13 +91,13 @@ export function describeReference<Config extends object>(method: Method<Config>,
 
       it("the same gradients", async () => {
         const model = await load("start");
-        const program = lossProgram(model, engine);
+        const program = lossProgram(model, engine());
         const { gradients } = await program.run(referenceBatch(reference, 0));
         await program.dispose();
-        const names = [...reference.values.keys()].filter((name) => name.startsWith("gradient."));
-        expect(Object.keys(gradients)).toHaveLength(names.length);
+        const learning = [...reference.values.keys()].flatMap((name) => name.split(/^gradient\./u)[1] ?? []);
+        expect(Object.keys(gradients)).toHaveLength(learning.length);
         for (const [key, gradient] of Object.entries(gradients)) {
-          const target = expected(referenceName(erased, key.slice("default.".length), names));
+          const target = expected(`gradient.${pythonName(erased, key, learning)}`);
           // Softmax ignores what is the same for every key, so that a key bias has no gradient but rounding.
           if (largest(target) < 1e-7) expect(largest(gradient.data), key).toBeLessThan(1e-6);
           else expect(relativeDifference(gradient.data, target), key).toBeLessThan(1e-5);
@@ -135,7 +106,7 @@ export function describeReference<Config extends object>(method: Method<Config>,
 
       it("the same losses while training, and the same adapter in the end", async () => {
         const model = await load("start");
-        const losses = await trainLike(reference, { model, engine, training: options.training ?? {} });
+        const losses = await trainLike(reference, { model, engine: engine(), training: options.training ?? {} });
         expect(losses).toHaveLength(reference.losses.length);
         losses.forEach((loss, step) => {
           const target = reference.losses[step] as number;
@@ -148,44 +119,38 @@ export function describeReference<Config extends object>(method: Method<Config>,
   });
 }
 
-/** Trains on the reference's batches with its optimizer; the losses. */
-export async function trainLike(
-  reference: Reference,
-  { model, engine, training }: { model: PeftModel; engine: Engine; training: TrainingConfigInput },
-): Promise<number[]> {
-  const losses: number[] = [];
-  const trainer = new Trainer({
-    model,
-    engine,
-    train: { batchesPerEpoch: reference.losses.length, batchAt: (index) => referenceBatch(reference, index) },
-    config: {
-      ...{ epochs: 1, learningRate: 5e-3, schedule: "constant", warmupSteps: 0, weightDecay: 0 },
-      ...{ maxGradNorm: null, evalEvery: "never" },
-      ...training,
-    },
-    loggers: [{ step: ({ loss }) => void losses.push(loss) }],
-  });
-  try {
-    await trainer.train();
-    return losses;
-  } finally {
-    await trainer.dispose();
-  }
+export interface TrainLikeOptions {
+  readonly model: PeftModel;
+  readonly engine: Engine;
+  readonly training?: TrainingConfigInput;
+  readonly paramGroups?: ParameterGroupRule;
 }
 
-/** Name that the reference gives a parameter that learns, from ours without the adapter's name. */
-function referenceName({ wire }: Method, key: string, names: readonly string[]): string {
-  const short = key.slice(key.lastIndexOf(".") + 1);
-  const layer = key.slice(0, -short.length);
+/** Trains on the reference's batches with its optimizer; the losses. */
+export function trainLike(
+  reference: Reference,
+  { training = {}, ...options }: TrainLikeOptions,
+): Promise<readonly number[]> {
+  return lossesOf({
+    ...options,
+    train: { batchesPerEpoch: reference.losses.length, batchAt: (index) => referenceBatch(reference, index) },
+    config: { learningRate: 5e-3, weightDecay: 0, maxGradNorm: null, ...training },
+  });
+}
+
+/** Name in Python, one of `names`, of what our model trains as `key`. */
+export function pythonName({ wire }: Method, key: string, names: readonly string[]): string {
+  const local = key.slice(key.indexOf(".") + 1);
+  const short = local.slice(local.lastIndexOf(".") + 1);
+  const stored = local.slice(0, -short.length) + (wire.tensors[short] ?? short);
   const spellings = [
-    `${layer}${wire.tensors[short] ?? short}`,
-    `${layer}${(wire.tensors[short] ?? short).replace(/\.weight$/, "")}`,
-    `${layer}${wire.tensors[short] ?? short}.weight`,
-    key,
-    key.replace(/\.bias$/, ".base_layer.bias"),
-    key.replace(/^classifier\./, "classifier.modules_to_save."),
+    ...[stored, stored.replace(/\.weight$/u, ""), `${stored}.weight`],
+    local,
+    local.replace(/\.tokenRows$/u, ".token_adapter.trainable_tokens_delta"),
+    local.replace(/\.bias$/u, ".base_layer.bias"),
+    local.replace(/^classifier\./u, "classifier.modules_to_save."),
   ];
-  const found = spellings.map((name) => `gradient.base_model.model.${name}`).find((name) => names.includes(name));
+  const found = spellings.map((name) => `base_model.model.${name}`).find((name) => names.includes(name));
   if (found === undefined) throw new Error(`The reference trains nothing like ${key}.`);
   return found;
 }

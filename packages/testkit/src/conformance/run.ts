@@ -1,8 +1,8 @@
-import { createGenerator, float32, peft } from "@peftjs/core";
+import { createGenerator, float32, int32, peft } from "@peftjs/core";
 import type { BaseModel, HostTensor, Method, Named, PeftModel, UseOptions } from "@peftjs/core";
 import type { Engine } from "@peftjs/engine";
 import { Trainer } from "@peftjs/train";
-import type { TrainingConfigInput } from "@peftjs/train";
+import type { TrainerOptions, TrainingConfigInput } from "@peftjs/train";
 import * as tf from "@tensorflow/tfjs-core";
 import { batchAt, calibrationBatches, tinyModel } from "./subjects.ts";
 import type { Family } from "./subjects.ts";
@@ -62,16 +62,21 @@ export async function perturbed(
   return model;
 }
 
+/** Logits of one batch. `training`: with dropout, drawn from a fixed key. */
 export async function logits(
   model: PeftModel,
   { engine, batch, training = false }: { engine: Engine; batch: Named<HostTensor>; training?: boolean },
 ): Promise<HostTensor> {
-  const program = engine.compile(({ frozen = {}, trainable = {}, batch: inputs = {} }) => {
-    const outputs = model.forward({ frozen, trainable }, inputs, { training });
+  const program = engine.compile(({ frozen = {}, trainable = {}, batch: inputs = {}, scalars = {} }) => {
+    const key = scalars["key"] as tf.Tensor1D | undefined;
+    const outputs = model.forward({ frozen, trainable }, inputs, { training, key });
     return { results: { logits: outputs["logits"] as tf.Tensor } };
   });
   try {
-    const { results } = await program.run({ frozen: model.frozen(), trainable: model.trainable(), batch });
+    const { results } = await program.run({
+      ...{ frozen: model.frozen(), trainable: model.trainable(), batch },
+      ...(training ? { scalars: { key: int32([1, 2], [2]) } } : {}),
+    });
     return results?.["logits"] as HostTensor;
   } finally {
     await program.dispose();
@@ -107,7 +112,7 @@ export function lossProgram(model: PeftModel, engine: Engine): LossProgram {
 }
 
 /** Trains on the fixed sequence of batches and returns the losses. */
-export async function train(
+export function train(
   model: PeftModel,
   {
     family,
@@ -115,16 +120,20 @@ export async function train(
     steps,
     config = {},
   }: { family: Family; engine: Engine; steps: number; config?: TrainingConfigInput },
-): Promise<number[]> {
+): Promise<readonly number[]> {
+  return lossesOf({
+    ...{ model, engine },
+    train: { batchesPerEpoch: steps, batchAt: (index) => batchAt(family, index) },
+    config: { learningRate: 1e-2, ...config },
+  });
+}
+
+/** The losses of a run of one epoch at a constant rate, without evaluation, unless `config` says otherwise. */
+export async function lossesOf({ config, ...options }: TrainerOptions): Promise<readonly number[]> {
   const losses: number[] = [];
   const trainer = new Trainer({
-    model,
-    engine,
-    train: { batchesPerEpoch: steps, batchAt: (index) => batchAt(family, index) },
-    config: {
-      ...{ epochs: 1, learningRate: 1e-2, schedule: "constant", warmupSteps: 0, evalEvery: "never" },
-      ...config,
-    },
+    ...options,
+    config: { epochs: 1, schedule: "constant", warmupSteps: 0, evalEvery: "never", ...config },
     loggers: [{ step: ({ loss }) => void losses.push(loss) }],
   });
   try {
