@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createGenerator, float32 } from "@peftjs/core";
 import type { ForwardContext, InitResult, LayerSite, Named } from "@peftjs/core";
+import { linearSite } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { DoraConfig } from "../src/dora/config.ts";
 import { dora } from "../src/dora/method.ts";
@@ -40,10 +41,7 @@ export const layers = JSON.parse(
 export const tensor = (values: Nested): tf.Tensor => tf.tensor(values as number[]);
 export const flat = (values: Nested): number[] => (values as number[][]).flat(2);
 
-export const site: LayerSite = {
-  ...{ path: "layer", kind: "linear", role: "query", block: 0, layout: "out_in", inFeatures: 5, outFeatures: 4 },
-  ...{ weight: "layer.weight", bias: "layer.bias" },
-};
+export const site = linearSite({ inFeatures: 5, outFeatures: 4, bias: "layer.bias" });
 export const transposed: LayerSite = { ...site, layout: "in_out" };
 export const table: LayerSite = { ...transposed, kind: "embedding", bias: null };
 export const config = DoraConfig.parse({ rank: 2, alpha: 3 });

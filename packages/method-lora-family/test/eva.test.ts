@@ -2,19 +2,18 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { peft } from "@peftjs/core";
 import type { HostTensor, Method, Named } from "@peftjs/core";
-import { createEngine } from "@peftjs/engine";
-import type { Engine } from "@peftjs/engine";
 import { fromPretrained } from "@peftjs/models";
-import { compiledEngine, eagerEngine } from "@peftjs/testkit";
 import {
+  describeOnEngines,
   describeReference,
+  expectSameStart,
   loadReference,
   readReference,
   referenceBatch,
   relativeDifference,
 } from "@peftjs/testkit/conformance";
 import type { Reference } from "@peftjs/testkit/conformance";
-import { beforeAll, describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { dora, eva } from "../src/index.ts";
 import type { EvaConfig } from "../src/index.ts";
 
@@ -52,15 +51,7 @@ function calibrationBatches(reference: Reference): Named<HostTensor>[] {
   });
 }
 
-describe.each([
-  ["compiled", compiledEngine],
-  ["eager", eagerEngine],
-] as const)("Python's initialisation, %s", (_, engineOptions) => {
-  let engine: Engine;
-  beforeAll(async () => {
-    engine = await createEngine(engineOptions);
-  });
-
+describeOnEngines("Python's initialisation", (engine) => {
   it.each(cases)(
     "%s: every layer sees what it sees in Python, at every position of the last block, too",
     async (name) => {
@@ -75,7 +66,7 @@ describe.each([
         },
       };
       const base = await fromPretrained(join(fileURLToPath(folder(name)), "base"));
-      await peft(base).use(observer, settings[name]).apply({ batches: [], runner: engine });
+      await peft(base).use(observer, settings[name]).apply({ batches: [], runner: engine() });
       expect([...seen.keys()].sort()).toEqual(paths.sort());
       for (const path of paths) {
         const expected = reference.values.get(`input.${path}`)!;
@@ -90,26 +81,20 @@ describe.each([
     const base = await fromPretrained(join(fileURLToPath(folder(name)), "base"));
     const model = await peft(base)
       .use(eva, settings[name])
-      .apply({ batches: calibrationBatches(reference), runner: engine });
+      .apply({ batches: calibrationBatches(reference), runner: engine() });
     const ours = model.adapters.get("default")!;
     const theirs = (await loadReference(reference, { method, stage: "fresh" })).adapters.get("default")!;
     const [own, expected] = [ours.config, theirs.config] as EvaConfig[];
     expect(own!.rankPattern).toEqual(expected!.rankPattern);
     expect(own!.alphaPattern).toEqual(expected!.alphaPattern);
     expect([...(own!.targetModules as string[])].sort()).toEqual([...(expected!.targetModules as string[])].sort());
-    expect([...ours.params.keys()].sort()).toEqual([...theirs.params.keys()].sort());
-    for (const [key, { shape, data }] of theirs.params) {
-      expect(ours.params.get(key)!.shape, key).toEqual(shape);
-      const actual = ours.params.get(key)!.data;
-      if (key.endsWith(".b")) expect(actual.every((value) => value === 0)).toBe(true);
-      else expect(relativeDifference(actual, data), key).toBeLessThan(1e-5);
-    }
+    expectSameStart(ours.params, theirs.params, 1e-5);
   });
 
   it("other methods with LoRA's factors start the same", async () => {
     const reference = await readReference(folder("redistributed"));
     const base = await fromPretrained(join(fileURLToPath(folder("redistributed")), "base"));
-    const data = { batches: calibrationBatches(reference), runner: engine };
+    const data = { batches: calibrationBatches(reference), runner: engine() };
     const start = { ...settings.redistributed, initLoraWeights: "eva" } as const;
     const [own, other] = await Promise.all([
       peft(base).use(eva, start).apply(data),

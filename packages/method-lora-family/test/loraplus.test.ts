@@ -1,14 +1,17 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createGenerator, loadAdapter, MethodRegistry, peft, saveAdapter, zeros } from "@peftjs/core";
-import type { LayerSite, ParameterGroup, PeftModel } from "@peftjs/core";
-import { createEngine } from "@peftjs/engine";
+import type { Method, ParameterGroup } from "@peftjs/core";
 import { fromPretrained } from "@peftjs/models";
-import { compiledEngine, eagerEngine } from "@peftjs/testkit";
-import { loadReference, readReference, readTensors, referenceBatch } from "@peftjs/testkit/conformance";
-import { Trainer } from "@peftjs/train";
-import type { ParameterGroupRule } from "@peftjs/train";
+import { linearSite, scratchFolders } from "@peftjs/testkit";
+import {
+  describeOnEngines,
+  loadReference,
+  pythonName,
+  readAdapterTensors,
+  readReference,
+  trainLike,
+} from "@peftjs/testkit/conformance";
 import { describe, expect, it } from "vitest";
 import { lora, loraplus, loraPlus } from "../src/index.ts";
 
@@ -27,14 +30,7 @@ const reference = await readReference(new URL("../../../fixtures/lora/roberta-em
 
 /** Python's group of one of our parameters. */
 function pythonGroup(key: string): { readonly lr: number; readonly weightDecay: number } {
-  const local = key.slice("default.".length);
-  const short = local.slice(local.lastIndexOf(".") + 1);
-  const names = [
-    local.slice(0, -short.length) + (lora.wire.tensors[short] ?? short),
-    local.replace(/\.bias$/, ".base_layer.bias"),
-    local.replace(/^classifier\./, "classifier.modules_to_save."),
-  ];
-  return fixture.groups[names.map((name) => `base_model.model.${name}`).find((name) => name in fixture.groups)!]!;
+  return fixture.groups[pythonName(lora as unknown as Method, key, Object.keys(fixture.groups))]!;
 }
 
 const rateOf = ({ lrScale = 1, learningRate = settings.lr }: ParameterGroup): number => lrScale * learningRate;
@@ -61,42 +57,23 @@ describe("loraPlus", () => {
   });
 });
 
-async function train(
-  model: PeftModel,
-  options: { readonly kind: typeof compiledEngine | typeof eagerEngine; readonly rule?: ParameterGroupRule },
-) {
-  const losses: number[] = [];
-  const trainer = new Trainer({
-    model,
-    engine: await createEngine(options.kind),
-    train: { batchesPerEpoch: fixture.losses.length, batchAt: (index) => referenceBatch(reference, index) },
-    config: {
-      ...{ epochs: 1, learningRate: settings.lr, schedule: "constant", warmupSteps: 0, maxGradNorm: null },
-      ...{ weightDecay: settings.loraplus_weight_decay, evalEvery: "never" },
-    },
-    loggers: [{ step: ({ loss }) => void losses.push(loss) }],
-    ...(options.rule === undefined ? {} : { paramGroups: options.rule }),
-  });
-  await trainer.train();
-  await trainer.dispose();
-  return losses;
-}
-
-describe.each([
-  ["compiled", compiledEngine],
-  ["eager", eagerEngine],
-] as const)("training, %s", (_, kind) => {
+describeOnEngines("training", (engine) => {
   it("follows the losses of Python's LoRA+ for 20 steps, and plain LoRA does not", async () => {
-    const load = () => loadReference(reference, { method: lora, stage: "start" });
-    const losses = await train(await load(), { kind, rule });
-    const errors = (values: readonly number[]) =>
-      values.map((loss, step) => Math.abs(loss / fixture.losses[step]! - 1));
-    errors(losses).forEach((error, step) => expect(error, `loss of step ${step}`).toBeLessThan(1e-4));
-    expect(Math.max(...errors(await train(await load(), { kind })))).toBeGreaterThan(1e-2);
+    const training = { learningRate: settings.lr, weightDecay: settings.loraplus_weight_decay };
+    const errors = async (groups: { readonly paramGroups?: typeof rule }): Promise<number[]> => {
+      const model = await loadReference(reference, { method: lora, stage: "start" });
+      const losses = await trainLike(reference, { model, engine: engine(), training, ...groups });
+      expect(losses).toHaveLength(fixture.losses.length);
+      return losses.map((loss, step) => Math.abs(loss / fixture.losses[step]! - 1));
+    };
+    const own = await errors({ paramGroups: rule });
+    own.forEach((error, step) => expect(error, `loss of step ${step}`).toBeLessThan(1e-4));
+    expect(Math.max(...(await errors({})))).toBeGreaterThan(1e-2);
   });
 });
 
 describe("loraplus", () => {
+  const fresh = scratchFolders();
   const config = { rank: 2, targetModules: ["word_embeddings", "query"], ...rates };
   const create = async () =>
     peft(await fromPretrained(join(reference.folder, "base")))
@@ -112,30 +89,17 @@ describe("loraplus", () => {
   });
 
   it("is LoRA in its file", async () => {
-    const dir = mkdtempSync(join(tmpdir(), "peftjs-loraplus-"));
-    try {
-      const model = await create();
-      await saveAdapter(model, { dir });
-      const json = readFileSync(join(dir, "adapter_config.json"), "utf8");
-      expect(json).not.toMatch(/ratio|learning/i);
-      const { adapter } = await loadAdapter(model, {
-        dir,
-        adapterName: "again",
-        methods: new MethodRegistry().use(lora),
-      });
-      for (const [key, tensor] of model.adapters.get("default")!.params)
-        expect(adapter.params.get(key)).toEqual(tensor);
-      expect((await readTensors(join(dir, "adapter_model.safetensors"))).size).toBeGreaterThan(6);
-    } finally {
-      rmSync(dir, { recursive: true, force: true });
-    }
+    const model = await create();
+    const dir = await saveAdapter(model, { dir: fresh() });
+    expect(readFileSync(join(dir, "adapter_config.json"), "utf8")).not.toMatch(/ratio|learning/i);
+    const methods = new MethodRegistry().use(lora);
+    const { adapter } = await loadAdapter(model, { dir, adapterName: "again", methods });
+    for (const [key, tensor] of model.adapters.get("default")!.params) expect(adapter.params.get(key)).toEqual(tensor);
+    expect((await readAdapterTensors(dir)).size).toBeGreaterThan(6);
   });
 
   it("draws what LoRA draws", () => {
-    const site: LayerSite = {
-      ...{ path: "layer", kind: "linear", role: "query", block: null, inFeatures: 6, outFeatures: 4 },
-      ...{ layout: "out_in", weight: "layer.weight", bias: null },
-    };
+    const site = linearSite({ inFeatures: 6, outFeatures: 4 });
     const context = { site, bias: null, calibration: undefined, weight: zeros([4, 6]) };
     const own = loraplus.init!({ ...context, config: loraplus.config.parse({}), generator: createGenerator(5) });
     const plain = lora.init!({ ...context, config: lora.config.parse({}), generator: createGenerator(5) });

@@ -1,11 +1,10 @@
-import { float32, createGenerator, PeftModel } from "@peftjs/core";
+import { createGenerator, PeftModel } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
-import { createEngine } from "@peftjs/engine";
 import type { CompiledFunction, Engine } from "@peftjs/engine";
 import { fromConfig } from "@peftjs/models";
-import { compiledEngine, eagerEngine } from "@peftjs/testkit";
+import { describeOnEngines, perturb } from "@peftjs/testkit/conformance";
 import type * as tf from "@tensorflow/tfjs-core";
-import { beforeAll, describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { lora } from "../src/index.ts";
 
 const config = {
@@ -40,18 +39,7 @@ async function adapted(): Promise<PeftModel> {
   for (const [name, settings] of Object.entries(adapters)) {
     await model.attach({ name, method: lora, config: settings, seed: 2 });
     model.setActive(name);
-    const generator = createGenerator(7);
-    const moved = Object.entries(model.trainable()).map(([key, { data, shape }]) => {
-      const noise = generator.normal(data.length);
-      return [
-        key,
-        float32(
-          Float32Array.from(data, (value, i) => value + 0.3 * (noise[i] as number)),
-          shape,
-        ),
-      ];
-    });
-    model.setTrainable(Object.fromEntries(moved) as Named<HostTensor>);
+    perturb(model, { seed: 7, std: 0.3 });
   }
   return model;
 }
@@ -68,27 +56,19 @@ async function run(model: PeftModel, program: CompiledFunction, inputs: Named<Ho
   return [...(results?.["logits"] as HostTensor).data];
 }
 
-describe.each([
-  ["compiled", compiledEngine],
-  ["eager", eagerEngine],
-] as const)("a mixed batch, %s", (_, settings) => {
-  let engine: Engine;
-  beforeAll(async () => {
-    engine = await createEngine(settings);
-  });
-
+describeOnEngines("a mixed batch", (engine) => {
   it("gives each row what its adapter alone gives it, from one program for all assignments", async () => {
     const model = await adapted();
     const inputs = batch();
     const alone = new Map<string, number[]>();
     for (const name of ["ranks", "words", "rows", "__base__"]) {
       model.setActive(name === "__base__" ? [] : name);
-      const program = compile(model, engine);
+      const program = compile(model, engine());
       alone.set(name, await run(model, program, inputs));
       await program.dispose();
     }
     model.setActive(["ranks", "words", "rows"], { mixed: true });
-    const mixed = compile(model, engine);
+    const mixed = compile(model, engine());
     for (const names of ASSIGNMENTS) {
       const actual = await run(model, mixed, { ...inputs, adapter_index: model.adapterIndex(names) });
       const expected = names.flatMap((name, row) => alone.get(name)?.slice(row * LABELS, (row + 1) * LABELS) ?? []);
@@ -98,7 +78,7 @@ describe.each([
       });
     }
     // The eager engine builds none.
-    expect(mixed.counters.programsBuilt).toBe(engine.backend === "onnxruntime" ? 1 : 0);
+    expect(mixed.counters.programsBuilt).toBe(engine().backend === "onnxruntime" ? 1 : 0);
     await mixed.dispose();
     const [first, ...others] = [...alone.values()];
     for (const other of others)
@@ -108,13 +88,13 @@ describe.each([
   it("scales an adapter by an input of the program", async () => {
     const model = await adapted();
     model.setActive("ranks");
-    const program = compile(model, engine);
+    const program = compile(model, engine());
     const scaled = (factor: number): Promise<number[]> =>
       run(model, program, { ...batch(), adapter_scale: model.adapterScale({ ranks: factor }) });
     const [half, none] = [await scaled(0.5), await scaled(0)];
-    expect(program.counters.programsBuilt).toBe(engine.backend === "onnxruntime" ? 1 : 0);
+    expect(program.counters.programsBuilt).toBe(engine().backend === "onnxruntime" ? 1 : 0);
     await program.dispose();
-    const plain = compile(model, engine);
+    const plain = compile(model, engine());
     for (const [factor, actual] of [
       [0.5, half],
       [0, none],
@@ -124,7 +104,7 @@ describe.each([
       const settings = { ...(model.adapters.get("ranks")?.config as object), ...alpha };
       await other.attach({ name: "ranks", method: lora, config: settings });
       other.setTrainable(model.trainable());
-      const reference = compile(other, engine);
+      const reference = compile(other, engine());
       const expected = await run(other, reference, batch());
       await reference.dispose();
       actual.forEach((value, i) => expect(Math.abs(value - (expected[i] as number))).toBeLessThanOrEqual(2e-6));

@@ -1,5 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { cloneTensor, loadAdapter, MethodRegistry, peft, PeftModel, saveAdapter } from "@peftjs/core";
@@ -8,16 +7,20 @@ import type { HostTensor, Method } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import { fromConfig, fromPretrained } from "@peftjs/models";
-import { compiledEngine } from "@peftjs/testkit";
+import { compiledEngine, scratchFolders } from "@peftjs/testkit";
 import {
   describeReference,
+  expectSameFiles,
+  expectSameStart,
   loadReference,
+  logits,
+  readAdapterConfig,
+  readAdapterTensors,
   readTensors,
   referenceBatch,
   relativeDifference,
 } from "@peftjs/testkit/conformance";
-import type * as tf from "@tensorflow/tfjs-core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { lora, loraplus, rslora } from "../src/index.ts";
 import type { LoraConfig } from "../src/index.ts";
 
@@ -26,6 +29,7 @@ const fixtures = fileURLToPath(new URL("../../../fixtures/lora", import.meta.url
 const cases = ["roberta", "bert-patterns", "roberta-embedding"] as const;
 type Case = (typeof cases)[number];
 const methods = new MethodRegistry().use(lora);
+const fresh = scratchFolders();
 
 describeReference(lora, { folders: cases.map((name) => pathToFileURL(join(fixtures, name))) });
 
@@ -40,24 +44,9 @@ async function load(name: Case, stage: "fresh" | "start" | "final"): Promise<Loa
   return { model, values: await readTensors(join(folder, "values.safetensors")) };
 }
 
-interface RunOptions {
-  readonly engine: Engine;
-  readonly training?: boolean;
-}
-
 /** Logits of the first batch. */
-async function logits({ model, values }: Loaded, { engine, training = false }: RunOptions): Promise<ArrayLike<number>> {
-  const program = engine.compile(({ frozen = {}, trainable = {}, batch = {}, scalars = {} }) => {
-    const outputs = model.forward({ frozen, trainable }, batch, { training, key: scalars["key"] as tf.Tensor1D });
-    return { results: { logits: outputs["logits"]! } };
-  });
-  const scalars = { key: { dtype: "int32", shape: [2], data: Int32Array.of(1, 2) } } as const;
-  const { results } = await program.run({
-    ...{ frozen: model.frozen(), trainable: model.trainable(), scalars },
-    batch: referenceBatch({ values }, 0),
-  });
-  await program.dispose();
-  return results!["logits"]!.data;
+async function output({ model, values }: Loaded, { training = false } = {}): Promise<ArrayLike<number>> {
+  return (await logits(model, { engine, batch: referenceBatch({ values }, 0), training })).data;
 }
 
 let engine: Engine;
@@ -66,51 +55,17 @@ beforeAll(async () => {
 });
 
 describe("files", () => {
-  let folder: string;
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), "peftjs-lora-"));
-  });
-  afterAll(() => {
-    rmSync(folder, { recursive: true, force: true });
-  });
-
   it.each(cases)("%s: saved again, the tensors and settings are those that Python wrote", async (name) => {
     const { model } = await load(name, "final");
-    const dir = join(folder, name);
-    await saveAdapter(model, { dir });
-    const [ours, theirs] = await Promise.all(
-      [dir, join(fixtures, name, "final")].map((path) => readTensors(join(path, "adapter_model.safetensors"))),
-    );
-    // With bias: "all" Python also writes copies of the head's biases under names that no reader needs.
-    const needed = [...theirs!.keys()].filter((key) => !/\.(original_module|modules_to_save)\./.test(key));
-    expect([...ours!.keys()].sort()).toEqual(needed.sort());
-    for (const key of needed) expect(ours!.get(key), key).toEqual(theirs!.get(key));
-    const [own, reference] = [dir, join(fixtures, name, "final")].map(
-      (path) => JSON.parse(readFileSync(join(path, "adapter_config.json"), "utf8")) as Record<string, unknown>,
-    );
-    for (const json of [own!, reference!]) {
-      json["target_modules"] = [...(json["target_modules"] as string[])].sort();
-    }
-    expect(own).toEqual({ ...reference, base_model_name_or_path: own!["base_model_name_or_path"] });
+    await expectSameFiles(await saveAdapter(model, { dir: fresh() }), join(fixtures, name, "final"));
   });
 
   it.each(cases)("%s: the same seed draws the adapter that torch draws", async (name) => {
-    const { model: reference } = await load(name, "fresh");
-    const { config } = reference.adapters.get("default")!;
+    const reference = (await load(name, "fresh")).model.adapters.get("default")!;
     const model = await peft(await fromPretrained(join(fixtures, name, "base")))
-      .use(lora, config as LoraConfig, { seed: 11 })
+      .use(lora, reference.config as LoraConfig, { seed: 11 })
       .apply();
-    for (const [key, tensor] of model.adapters.get("default")!.params) {
-      const expected = reference.adapters.get("default")!.params.get(key)!;
-      expect(tensor.shape).toEqual(expected.shape);
-      if (expected.data.some((value) => value !== 0))
-        expect(relativeDifference(tensor.data, expected.data), key).toBeLessThan(1e-6);
-      else
-        expect(
-          tensor.data.every((value) => value === 0),
-          key,
-        ).toBe(true);
-    }
+    expectSameStart(model.adapters.get("default")!.params, reference.params);
   });
 
   it("dropout acts on the input of A alone", async () => {
@@ -121,7 +76,7 @@ describe("files", () => {
         .use(lora, { ...config, dropout: 0.5 })
         .apply();
       dropping.setTrainable(model.trainable());
-      return logits({ model: dropping, values }, { engine, training });
+      return output({ model: dropping, values }, { training });
     };
     const { values } = await load("roberta", "start");
     expect(relativeDifference(await run("fresh", true), values.get("logits.base")!.data)).toBeLessThan(1e-5);
@@ -152,7 +107,7 @@ describe("several adapters", () => {
       second!.params.set(key, copy);
     }
     model.setActive(["default", "second"]);
-    const both = await logits({ model, values }, { engine });
+    const both = await output({ model, values });
     expect(relativeDifference(both, values.get("logits.start")!.data)).toBeLessThan(1e-5);
   });
 
@@ -160,16 +115,16 @@ describe("several adapters", () => {
     const { model, values } = await loadTwo("roberta");
     const adapters = ["default", "second"];
     model.setActive(adapters);
-    const together = await logits({ model, values }, { engine });
+    const together = await output({ model, values });
     await combineAdapters(model, { adapters, weights: [1, 1], name: "sum" });
     await combineAdapters(model, { adapters, weights: [1, 1], name: "svd", type: "svd", svdRank: 8 });
     for (const combined of ["sum", "svd"]) {
       model.setActive(combined);
-      expect(relativeDifference(await logits({ model, values }, { engine }), together), combined).toBeLessThan(1e-5);
+      expect(relativeDifference(await output({ model, values }), together), combined).toBeLessThan(1e-5);
     }
     await combineAdapters(model, { adapters, weights: [2, -1], name: "beyond" });
     model.setActive("beyond");
-    expect(relativeDifference(await logits({ model, values }, { engine }), together)).toBeGreaterThan(1e-3);
+    expect(relativeDifference(await output({ model, values }), together)).toBeGreaterThan(1e-3);
   });
 
   it.each(cases)("%s: 1.5 of one less 0.5 of its copy is the one", async (name) => {
@@ -178,7 +133,7 @@ describe("several adapters", () => {
     const adapters = ["default", "copy"];
     await combineAdapters(model, { adapters, weights: [1.5, -0.5], name: "one" });
     model.setActive("one");
-    const one = await logits({ model, values }, { engine });
+    const one = await output({ model, values });
     expect(relativeDifference(one, values.get("logits.start")!.data)).toBeLessThan(1e-5);
   });
 
@@ -188,10 +143,10 @@ describe("several adapters", () => {
     const other = { ...config, rank: 6, alpha: 5, useRslora: !config.useRslora, rankPattern: {}, alphaPattern: {} };
     const model = await peft(source.base).use(lora, other).apply();
     const { structure } = model;
-    const before = await logits({ model, values }, { engine });
+    const before = await output({ model, values });
     await hotSwapAdapter(model, { dir: join(fixtures, name, "start"), methods });
     expect(model.structure).toBe(structure);
-    const after = await logits({ model, values }, { engine });
+    const after = await output({ model, values });
     expect(relativeDifference(after, values.get("logits.start")!.data)).toBeLessThan(1e-5);
     expect(relativeDifference(before, after)).toBeGreaterThan(1e-3);
   });
@@ -211,7 +166,7 @@ describe.each([rslora, loraplus] as unknown as Method[])(
       const { model, values } = await attach();
       await hotSwapAdapter(model, { dir, methods });
       expect(model.adapters.get("default")!.method).toBe(other);
-      const swapped = await logits({ model, values }, { engine });
+      const swapped = await output({ model, values });
       expect(relativeDifference(swapped, values.get("logits.start")!.data)).toBeLessThan(1e-5);
     });
 
@@ -221,7 +176,7 @@ describe.each([rslora, loraplus] as unknown as Method[])(
       const adapters = ["default", "read"];
       await combineAdapters(model, { adapters, weights: [0, 1], name: "both", modulesFrom: "read" });
       model.setActive("both");
-      const combined = await logits({ model, values }, { engine });
+      const combined = await output({ model, values });
       expect(relativeDifference(combined, values.get("logits.start")!.data)).toBeLessThan(1e-5);
     });
   },
@@ -244,19 +199,9 @@ describe.skipIf(!existsSync(published))("an adapter published by somebody else",
     expect([...report.missing, ...report.unexpected]).toEqual([]);
     expect(model.trainableReport().trainable).toBe(296_450);
     expect(report.adapter.config).toMatchObject({ rank: 8, alpha: 32, targetModules: ["query", "value"] });
-    const dir = mkdtempSync(join(tmpdir(), "peftjs-lora-"));
-    try {
-      await saveAdapter(model, { dir });
-      const [ours, theirs] = await Promise.all(
-        [dir, published].map((path) => readTensors(join(path, "adapter_model.safetensors"))),
-      );
-      expect(new Map([...ours!].sort())).toEqual(new Map([...theirs!].sort()));
-      const [own, reference] = [dir, published].map(
-        (path) => JSON.parse(readFileSync(join(path, "adapter_config.json"), "utf8")) as object,
-      );
-      expect(own).toEqual(reference);
-    } finally {
-      rmSync(dir, { recursive: true, force: true });
-    }
+    const dir = await saveAdapter(model, { dir: fresh() });
+    const [ours, theirs] = await Promise.all([dir, published].map(readAdapterTensors));
+    expect(new Map([...ours!].sort())).toEqual(new Map([...theirs!].sort()));
+    expect(readAdapterConfig(dir)).toEqual(readAdapterConfig(published));
   });
 });

@@ -1,16 +1,21 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadAdapter, MethodRegistry, PeftModel, saveAdapter } from "@peftjs/core";
-import type { HostTensor, Named } from "@peftjs/core";
-import { createEngine } from "@peftjs/engine";
-import type { Engine } from "@peftjs/engine";
+import type { HostTensor, Method, Named } from "@peftjs/core";
 import { fromPretrained } from "@peftjs/models";
-import { compiledEngine, eagerEngine } from "@peftjs/testkit";
-import { readTensors, relativeDifference } from "@peftjs/testkit/conformance";
-import * as tf from "@tensorflow/tfjs-core";
-import { beforeAll, describe, expect, it } from "vitest";
+import { scratchFolders } from "@peftjs/testkit";
+import {
+  describeOnEngines,
+  expectSameFiles,
+  logits,
+  lossProgram,
+  pythonName,
+  readAdapterConfig,
+  readAdapterTensors,
+  readTensors,
+  relativeDifference,
+} from "@peftjs/testkit/conformance";
+import { describe, expect, it } from "vitest";
 import { lora } from "../src/index.ts";
 
 /** Written by fixtures/tokens/make.py with the Python libraries. */
@@ -20,7 +25,6 @@ const cases = [
   ["masked-lm", "models/bert-masked-lm", "bert"],
 ] as const;
 const methods = new MethodRegistry().use(lora);
-const TOKENS = "token_adapter.trainable_tokens_delta";
 
 interface Reference {
   readonly dir: string;
@@ -41,87 +45,40 @@ async function load(name: string, base: string, adapterDir?: string): Promise<Re
   return { dir, model, values, batch: Object.fromEntries(batch) as Named<HostTensor> };
 }
 
-async function run(
-  model: PeftModel,
-  { engine, batch }: { readonly engine: Engine; readonly batch: Named<HostTensor> },
-): Promise<{ readonly logits: HostTensor; readonly loss: HostTensor; readonly gradients: Named<HostTensor> }> {
-  const program = engine.compile(({ frozen = {}, trainable = {}, batch: inputs = {} }) => {
-    const { logits } = model.forward({ frozen, trainable }, inputs, { training: false });
-    const names = Object.keys(trainable);
-    const loss = (...parts: tf.Tensor[]): tf.Scalar => {
-      const named = Object.fromEntries(names.map((name, i) => [name, parts[i] as tf.Tensor]));
-      return model.loss({ frozen, trainable: named }, inputs, { training: true });
-    };
-    const parts = names.length === 0 ? [] : tf.grads(loss)(Object.values(trainable));
-    return {
-      results: { logits: logits as tf.Tensor, loss: loss(...Object.values(trainable)) },
-      gradients: Object.fromEntries(names.map((name, i) => [name, parts[i] as tf.Tensor])),
-    };
-  });
-  const { results, gradients } = await program.run({ frozen: model.frozen(), trainable: model.trainable(), batch });
-  await program.dispose();
-  const { logits, loss } = results as Record<"logits" | "loss", HostTensor>;
-  return { logits, loss, gradients: gradients ?? {} };
-}
-
-/** Python's name of a parameter that learns, from ours. */
-function pythonName(key: string): string {
-  const wire = key
-    .slice("default.".length)
-    .replace(/\.([ab])$/u, (_, short: string) => `.${lora.wire.tensors[short] as string}`)
-    .replace(/\.tokenRows$/u, `.${TOKENS}`)
-    .replace(/^classifier\./u, "classifier.modules_to_save.");
-  return `gradient.base_model.model.${wire}`;
-}
-
-describe.each([
-  ["compiled", compiledEngine],
-  ["eager", eagerEngine],
-] as const)("trained token rows against Python, %s", (_, settings) => {
-  let engine: Engine;
-  beforeAll(async () => {
-    engine = await createEngine(settings);
-  });
-
+describeOnEngines("trained token rows against Python", (engine) => {
   it.each(cases)("%s: logits, loss and gradients", async (name, base) => {
     const { model, values, batch } = await load(name, base);
     const expected = (key: string): ArrayLike<number> => (values.get(key) as HostTensor).data;
-    const { logits, loss, gradients } = await run(model, { engine, batch });
-    expect(relativeDifference(logits.data, expected("logits.adapter"))).toBeLessThan(1e-5);
-    expect(relativeDifference(loss.data, expected("loss"))).toBeLessThan(1e-5);
+    const output = async (): Promise<ArrayLike<number>> => (await logits(model, { engine: engine(), batch })).data;
+    const program = lossProgram(model, engine());
+    const { loss, gradients } = await program.run(batch);
+    await program.dispose();
+    expect(relativeDifference(await output(), expected("logits.adapter"))).toBeLessThan(1e-5);
+    expect(relativeDifference([loss], expected("loss"))).toBeLessThan(1e-5);
     expect(relativeDifference(expected("logits.adapter"), expected("logits.base"))).toBeGreaterThan(1e-2);
-    const names = [...values.keys()].filter((key) => key.startsWith("gradient."));
-    expect(Object.keys(gradients).map(pythonName).sort()).toEqual(names.sort());
+    const names = [...values.keys()].flatMap((key) => key.split(/^gradient\./u)[1] ?? []);
+    const inPython = (key: string): string => pythonName(lora as unknown as Method, key, names);
+    expect(Object.keys(gradients).map(inPython).sort()).toEqual(names.sort());
     for (const [key, gradient] of Object.entries(gradients))
-      expect(relativeDifference(gradient.data, expected(pythonName(key))), key).toBeLessThan(1e-5);
-    const off = await model.disable(() => run(model, { engine, batch }));
-    expect(relativeDifference(off.logits.data, expected("logits.base"))).toBeLessThan(1e-5);
+      expect(relativeDifference(gradient.data, expected(`gradient.${inPython(key)}`)), key).toBeLessThan(1e-5);
+    const off = await model.disable(output);
+    expect(relativeDifference(off, expected("logits.base"))).toBeLessThan(1e-5);
     model.merge({ safe: true });
-    const merged = await run(model, { engine, batch });
-    expect(relativeDifference(merged.logits.data, expected("logits.merged"))).toBeLessThan(1e-5);
-    expect(relativeDifference(merged.logits.data, expected("logits.adapter"))).toBeLessThan(1e-5);
+    const merged = await output();
+    expect(relativeDifference(merged, expected("logits.merged"))).toBeLessThan(1e-5);
+    expect(relativeDifference(merged, expected("logits.adapter"))).toBeLessThan(1e-5);
   });
 });
 
 describe("files with trained token rows", () => {
+  const fresh = scratchFolders();
+
   it.each(cases)("%s: the same names, values and setting as Python's", async (name, base, trunk) => {
     const { dir, model } = await load(name, base);
-    const again = mkdtempSync(join(tmpdir(), "peftjs-tokens-"));
-    try {
-      await saveAdapter(model, { dir: again });
-      const file = "adapter_model.safetensors";
-      const [written, read] = [await readTensors(join(again, file)), await readTensors(join(dir, file))];
-      expect([...written.keys()]).toContain(`base_model.model.${trunk}.embeddings.word_embeddings.${TOKENS}`);
-      expect([...written.keys()].sort()).toEqual([...read.keys()].sort());
-      for (const [key, tensor] of read) expect(written.get(key), key).toEqual(tensor);
-      const setting = (folder: string): unknown =>
-        (JSON.parse(readFileSync(join(folder, "adapter_config.json"), "utf8")) as Record<string, unknown>)[
-          "trainable_token_indices"
-        ];
-      expect(setting(again)).toEqual(setting(dir));
-      expect(setting(again)).toBeDefined();
-    } finally {
-      rmSync(again, { recursive: true });
-    }
+    const again = await saveAdapter(model, { dir: fresh() });
+    await expectSameFiles(again, dir);
+    const table = `base_model.model.${trunk}.embeddings.word_embeddings`;
+    expect([...(await readAdapterTensors(again)).keys()]).toContain(`${table}.token_adapter.trainable_tokens_delta`);
+    expect(readAdapterConfig(again)["trainable_token_indices"]).toBeDefined();
   });
 });

@@ -1,5 +1,6 @@
 import { createGenerator, float32 } from "@peftjs/core";
-import type { HostSite, HostTensor, LayerSite } from "@peftjs/core";
+import type { HostSite, HostTensor } from "@peftjs/core";
+import { linearSite } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { allocate, tripletScores } from "./allocate.ts";
 import { AdaloraConfig } from "./config.ts";
@@ -8,16 +9,11 @@ import { initAdalora } from "./init.ts";
 
 type Site = HostSite<AdaloraConfig>;
 
-const layer = (path: string): LayerSite => ({
-  ...{ path, kind: "linear", role: "query", block: 0, inFeatures: 3, outFeatures: 5 },
-  ...{ layout: "out_in", weight: `${path}.weight`, bias: null },
-});
-
 /** Layers whose triplets are trained (E = 1) and have the given scores, by E alone. */
 function layers(scores: readonly (readonly number[])[], config: AdaloraConfig): Site[] {
   const generator = createGenerator(1);
   return scores.map((list, i) => {
-    const site = layer(`block.${i}`);
+    const site = linearSite({ path: `block.${i}`, inFeatures: 3, outFeatures: 5 });
     const weight = float32(new Float32Array(15), [5, 3]);
     const { params, buffers, state } = initAdalora({
       ...{ site, config, generator, weight, bias: null, calibration: undefined },

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createGenerator, float32, matmul, matrix } from "@peftjs/core";
 import type { CombineOptions, FileForm, HostSite, HostTensor, LayerSite, Named } from "@peftjs/core";
+import { linearSite } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { factorNames, LoraConfig, loraScale, loraSiteConfig } from "../lora/config.ts";
 import { clamped } from "./factors.ts";
@@ -31,16 +32,11 @@ const fixture = JSON.parse(
   readFileSync(new URL("../../../../fixtures/lora/combine.json", import.meta.url), "utf8"),
 ) as Fixture;
 
-const site = (
-  path: string,
-  inFeatures: number,
-  outFeatures: number,
-  kind: LayerSite["kind"] = "linear",
-): LayerSite => ({
-  ...{ path, kind, role: path, block: null, inFeatures, outFeatures },
-  ...{ layout: kind === "linear" ? "out_in" : "in_out", weight: `${path}.weight`, bias: null },
-});
-const sites = [site("first", 7, 5), site("second", 5, 6), site("words", 9, 7, "embedding")];
+const sites: readonly LayerSite[] = [
+  linearSite({ path: "first", inFeatures: 7, outFeatures: 5 }),
+  linearSite({ path: "second", inFeatures: 5, outFeatures: 6 }),
+  linearSite({ path: "words", inFeatures: 9, outFeatures: 7, kind: "embedding", layout: "in_out" }),
+];
 
 interface Given {
   readonly config: LoraConfig;
@@ -152,7 +148,7 @@ describe("the Python library's combinations", () => {
 });
 
 /** A site [2, 2] with one adapter of s = 2. */
-const square = site("square", 2, 2);
+const square = linearSite({ path: "square", inFeatures: 2, outFeatures: 2 });
 const worked = (
   a: readonly number[],
   b: readonly number[],

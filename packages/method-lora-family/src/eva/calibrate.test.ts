@@ -1,5 +1,6 @@
 import { createGenerator, float32, matmul, matrix, transpose } from "@peftjs/core";
 import type { CalibrateContext, HostTensor, LayerSite } from "@peftjs/core";
+import { linearSite } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { LoraConfig } from "../lora/config.ts";
 import { calibrateEva } from "./calibrate.ts";
@@ -9,10 +10,8 @@ import { EvaConfig } from "./config.ts";
 const IN = 12;
 const ROWS = 40;
 
-const site = (path: string, kind: LayerSite["kind"] = "linear"): LayerSite => ({
-  ...{ path, kind, role: "query", block: 0, inFeatures: IN, outFeatures: 6, layout: "out_in" },
-  ...{ weight: `${path}.weight`, bias: null },
-});
+const site = (path: string, kind: LayerSite["kind"] = "linear"): LayerSite =>
+  linearSite({ path, kind, inFeatures: IN, outFeatures: 6 });
 
 /** Inputs whose features have the variances (1, d, d², …)². */
 function draw(seed: number, decay: number, rows = ROWS): HostTensor {

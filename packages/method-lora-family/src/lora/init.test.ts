@@ -1,20 +1,11 @@
 import { createGenerator, weightShape, zeros } from "@peftjs/core";
 import type { LayerSite } from "@peftjs/core";
+import { linearSite } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { LoraConfig } from "./config.ts";
 import { initLora } from "./init.ts";
 
-const linear: LayerSite = {
-  path: "block.query",
-  kind: "linear",
-  role: "query",
-  block: 0,
-  inFeatures: 64,
-  outFeatures: 48,
-  layout: "out_in",
-  weight: "block.query.weight",
-  bias: null,
-};
+const linear = linearSite({ path: "block.query", inFeatures: 64, outFeatures: 48 });
 const table: LayerSite = { ...linear, path: "words", kind: "embedding", role: "embedding", layout: "in_out" };
 
 function init(site: LayerSite, settings: Partial<LoraConfig>) {

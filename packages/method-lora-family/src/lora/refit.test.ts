@@ -1,13 +1,11 @@
 import { createGenerator, float32, matmul, matrix } from "@peftjs/core";
-import type { HostTensor, LayerSite, Named } from "@peftjs/core";
+import type { HostTensor, Named } from "@peftjs/core";
+import { linearSite } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { LoraConfig, loraScale } from "./config.ts";
 import { refitLora } from "./refit.ts";
 
-const site: LayerSite = {
-  ...{ path: "layer", kind: "linear", role: "query", block: null, inFeatures: 5, outFeatures: 3 },
-  ...{ layout: "out_in", weight: "layer.weight", bias: null },
-};
+const site = linearSite({ inFeatures: 5, outFeatures: 3 });
 const shapesOf = (rank: number) => ({ a: [rank, 5], b: [3, rank] });
 const generator = createGenerator(2);
 const normal = (shape: readonly [number, number]): HostTensor => float32(generator.normal(shape[0] * shape[1]), shape);

@@ -1,20 +1,10 @@
 import { float32 } from "@peftjs/core";
-import type { LayerSite } from "@peftjs/core";
+import { linearSite } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { LoraConfig, loraScale, loraSiteConfig } from "../lora/config.ts";
 import { residualToLora } from "./convert.ts";
 
-const site: LayerSite = {
-  path: "block.query",
-  kind: "linear",
-  role: "query",
-  block: 0,
-  inFeatures: 2,
-  outFeatures: 2,
-  layout: "out_in",
-  weight: "block.query.weight",
-  bias: null,
-};
+const site = linearSite({ path: "block.query", inFeatures: 2, outFeatures: 2 });
 
 describe("residualToLora", () => {
   const config = LoraConfig.parse({ rank: 1, alpha: 2, initLoraWeights: "pissa" });

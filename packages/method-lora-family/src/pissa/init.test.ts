@@ -1,23 +1,11 @@
 import { createGenerator, float32, matmul, matrix, svd, transpose, weightShape } from "@peftjs/core";
 import type { HostMatrix, HostTensor, InitResult, LayerSite } from "@peftjs/core";
-import { installMatchers } from "@peftjs/testkit";
+import { installMatchers, linearSite } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { LoraConfig, loraScale } from "../lora/config.ts";
 import { initLora } from "../lora/init.ts";
 
 installMatchers();
-
-const linear: LayerSite = {
-  path: "block.query",
-  kind: "linear",
-  role: "query",
-  block: 0,
-  inFeatures: 2,
-  outFeatures: 2,
-  layout: "out_in",
-  weight: "block.query.weight",
-  bias: null,
-};
 
 interface Start extends InitResult {
   readonly a: HostMatrix;
@@ -31,7 +19,7 @@ function start(weight: HostTensor, settings: Partial<LoraConfig>, site: Partial<
   const config = LoraConfig.parse(settings);
   const [first, second] = weight.shape as [number, number];
   const [outFeatures, inFeatures] = site.layout === "in_out" ? [second, first] : [first, second];
-  const whole = { ...linear, inFeatures, outFeatures, ...site };
+  const whole = linearSite({ path: "block.query", inFeatures, outFeatures, ...site });
   expect(weight.shape).toEqual(weightShape(whole));
   const before = Float32Array.from(weight.data);
   const result = initLora({
@@ -107,7 +95,7 @@ describe.each(["pissa", "pissa_niter_0", "pissa_niter_16", "olora"] as const)("%
 
   it("does not depend on the run's generator, so that loading finds the same rest", () => {
     const [weight, config] = [random(6, 11), LoraConfig.parse(settings)];
-    const site = { ...linear, inFeatures: 11, outFeatures: 6 };
+    const site = linearSite({ inFeatures: 11, outFeatures: 6 });
     const [first, second] = [1, 2].map((seed) =>
       initLora({ site, config, weight, bias: null, calibration: undefined, generator: createGenerator(seed) }),
     );
