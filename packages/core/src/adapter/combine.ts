@@ -24,8 +24,9 @@ export interface CombineAdaptersOptions extends CombineOptions {
 }
 
 /**
- * Attaches a new adapter made of several ones; it does not become active. It is of the first one's method, whose it is to say which
- * types of combination there are, and their settings. Saved modules are no sum: they are taken over where the adapters agree, or from `modulesFrom`.
+ * Attaches a new adapter made of several ones; it does not become active. Which types of combination there are, their settings, and
+ * of which method the result is, the first one's method says (its own unless it names another). Saved modules are no sum: they are
+ * taken over where the adapters agree, or from `modulesFrom`.
  * @throws PeftError `ADAPTER_UNKNOWN`, `ADAPTER_EXISTS`, `ADAPTER_NAME_INVALID`, `CONFIG_INVALID`, `COMBINE_UNSUPPORTED` (methods that
  * do not combine alike, or one that cannot), `COMBINE_CONFLICT` (saved modules that differ).
  */

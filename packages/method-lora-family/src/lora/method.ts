@@ -41,9 +41,10 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
   trains: ({ name, targets, config }) => trainsBias(config.bias, name, targets),
 });
 
-/** Whatever the adapters started from, what they come to together is plain LoRA. */
+/** Whatever the adapters started from and however they learned, what they come to together is plain LoRA, with its fields alone. */
 function combine(context: CombineContext<LoraConfig>): CombinedForm<LoraConfig> {
-  return { ...combineLora(context), method: lora as unknown as Method };
+  const { config, params } = combineLora(context);
+  return { config: LoraConfig.strip().parse(config), params, method: lora as unknown as Method };
 }
 
 function forward(context: ForwardContext<LoraConfig>): tf.Tensor2D {
