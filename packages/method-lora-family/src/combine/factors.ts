@@ -2,6 +2,7 @@ import { float32, matmul, matrix, PeftError, qr, svd, transpose, truncatedSvd, z
 import type { Generator, HostMatrix, HostTensor, LayerSite, Named } from "@peftjs/core";
 import { factorNames, loraScale } from "../lora/config.ts";
 import type { LoraConfig } from "../lora/config.ts";
+import { scaledColumns, toMatrix } from "../matrices.ts";
 
 /** An update s·B·A of a layer, a [r, in], b [out, r], and its bias s·β. */
 export interface Factors {
@@ -21,13 +22,9 @@ export function factorsOf(site: LayerSite, params: Named<HostTensor>, config: Lo
       `The adapter changes "${site.path}" by more than s·B·A: it has "${other}", of which there is no weighted sum. Merge it instead.`,
     );
   }
-  const read = (name: string): HostMatrix => {
-    const { data, shape } = params[name] as HostTensor;
-    return matrix(data as Float32Array, shape as [number, number]);
-  };
   return {
-    a: read(names.a),
-    b: read(names.b),
+    a: toMatrix(params[names.a] as HostTensor),
+    b: toMatrix(params[names.b] as HostTensor),
     bias: (params["biasB"]?.data as Float32Array | undefined) ?? null,
     scale: loraScale(config),
   };
@@ -43,31 +40,6 @@ export function padded(site: LayerSite, { a, b }: Pick<Factors, "a" | "b">, rank
     wideB.data.set(b.data.subarray(row * b.columns, (row + 1) * b.columns), row * rank);
   }
   return { [names.a]: wideA, [names.b]: wideB };
-}
-
-/** [a₁; a₂; …], all [·, in]. */
-export function stackRows(matrices: readonly HostMatrix[]): HostMatrix {
-  const columns = (matrices[0] as HostMatrix).columns;
-  const rows = matrices.reduce((sum, each) => sum + each.rows, 0);
-  const data = new Float64Array(rows * columns);
-  let offset = 0;
-  for (const each of matrices) {
-    data.set(each.data, offset);
-    offset += each.data.length;
-  }
-  return matrix(data, [rows, columns]);
-}
-
-/** [b₁, b₂, …], all [out, ·]. */
-export function joinColumns(matrices: readonly HostMatrix[]): HostMatrix {
-  return transpose(stackRows(matrices.map(transpose)));
-}
-
-export function scaled({ rows, columns, data }: HostMatrix, factor: number): HostMatrix {
-  return matrix(
-    Float64Array.from(data, (value) => value * factor),
-    [rows, columns],
-  );
 }
 
 interface TruncateOptions {
@@ -99,16 +71,16 @@ export function truncate(update: HostMatrix, { rank, generator }: TruncateOption
   const { u, s, v } = isLarge
     ? truncatedSvd(update, { rank, iterations: 16, oversampling: 8, generator })
     : svd(update);
-  const kept = Math.min(rank, s.length);
-  const columnsOf = ({ rows, columns, data }: HostMatrix, factor: (column: number) => number): HostMatrix =>
-    matrix(
-      Float64Array.from({ length: rows * kept }, (_, index) => {
-        const column = index % kept;
-        return (data[Math.floor(index / kept) * columns + column] as number) * factor(column);
-      }),
-      [rows, kept],
-    );
-  return { a: transpose(columnsOf(v, () => 1)), b: columnsOf(u, (column) => s[column] as number) };
+  const kept = s.subarray(0, rank);
+  return {
+    a: transpose(
+      scaledColumns(
+        v,
+        kept.map(() => 1),
+      ),
+    ),
+    b: scaledColumns(u, kept),
+  };
 }
 
 /** Both factors with their entries limited to ± the quantile of all of them (linear between neighbours, as in torch). */

@@ -2,18 +2,9 @@ import { createGenerator, matmul, matrix, PeftError, zeros } from "@peftjs/core"
 import type { CombineContext, FileForm, Generator, HostMatrix, HostTensor, LayerSite, Named } from "@peftjs/core";
 import { loraSiteConfig } from "../lora/config.ts";
 import type { LoraConfig } from "../lora/config.ts";
+import { joinColumns, scaled, stackRows } from "../matrices.ts";
 import { residualToLora } from "../pissa/convert.ts";
-import {
-  clamped,
-  factorsOf,
-  joinColumns,
-  padded,
-  scaled,
-  stackRows,
-  truncate,
-  truncateProduct,
-  vector,
-} from "./factors.ts";
+import { clamped, factorsOf, padded, truncate, truncateProduct, vector } from "./factors.ts";
 import type { Factors } from "./factors.ts";
 import { parseCombination } from "./options.ts";
 import type { Combination } from "./options.ts";

@@ -21,5 +21,5 @@ export const doraWire: Wire<DoraConfig> = {
   ...loraWire,
   tensors: { ...loraWire.tensors, magnitude: "lora_magnitude_vector" },
   constants: { ...loraWire.constants, use_dora: true },
-  accepts: (json) => json["use_dora"] === true && (loraWire.accepts?.({ ...json, use_dora: false }) ?? true),
+  accepts: (json) => json["use_dora"] === true,
 };

@@ -1,6 +1,6 @@
 import { defineMethod } from "@peftjs/core";
 import type { Method } from "@peftjs/core";
-import { loraWire } from "../lora/config.ts";
+import { loraWireWhere } from "../lora/config.ts";
 import { lora } from "../lora/method.ts";
 import { EvaConfig } from "./config.ts";
 
@@ -15,8 +15,5 @@ export const eva: Method<EvaConfig> = defineMethod<EvaConfig>({
     "LoRA that starts from the principal components of its layers' inputs, with ranks by explained variance.",
   config: EvaConfig,
   capabilities: { ...lora.capabilities, needsData: true },
-  wire: {
-    ...loraWire,
-    accepts: (json) => json["init_lora_weights"] === "eva" && (loraWire.accepts?.(json) ?? true),
-  },
+  wire: loraWireWhere((json) => json["init_lora_weights"] === "eva"),
 });

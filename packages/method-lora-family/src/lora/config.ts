@@ -8,7 +8,7 @@ const patternOf = (value: z.ZodNumber) => z.record(z.string(), value).readonly()
 const starts = ["gaussian", "orthogonal", "pissa", "olora", "eva"] as const;
 
 /** `N` of "pissa_niter_N" is the number of subspace iterations. */
-export const InitLoraWeights = z.union(
+const initLoraWeights = z.union(
   [z.boolean(), z.enum(starts), z.templateLiteral(["pissa_niter_", z.int().nonnegative()])],
   {
     error: ({ input }) =>
@@ -16,7 +16,6 @@ export const InitLoraWeights = z.union(
       `got ${JSON.stringify(input)}.${didYouMean(String(input), starts)}`,
   },
 );
-export type InitLoraWeights = z.infer<typeof InitLoraWeights>;
 
 /** Settings of LoRA. Names and defaults are those of the Python library, in camelCase. */
 export const LoraConfig = z.strictObject({
@@ -30,10 +29,12 @@ export const LoraConfig = z.strictObject({
     .default("none")
     .describe('Biases trained as well: "none", "all" of the model, or those of the adapted layers ("lora_only").'),
   useRslora: z.boolean().default(false).describe("Rank-stabilised scale α/√r (Kalajdzievski 2023) instead of α/r."),
-  initLoraWeights: InitLoraWeights.default(true).describe(
-    'Start values. true: A uniform, B zero. "gaussian": A normal(0, 1/r). "orthogonal": B·A = 0, both non-zero. false: both uniform. ' +
-      '"pissa", "pissa_niter_N", "olora", "eva": see the methods of these names.',
-  ),
+  initLoraWeights: initLoraWeights
+    .default(true)
+    .describe(
+      'Start values. true: A uniform, B zero. "gaussian": A normal(0, 1/r). "orthogonal": B·A = 0, both non-zero. false: both uniform. ' +
+        '"pissa", "pissa_niter_N", "olora", "eva": see the methods of these names.',
+    ),
   eva: EvaOptions.nullable().default(null).describe('Settings of initLoraWeights "eva". Default: their defaults.'),
   rankPattern: patternOf(z.int().positive())
     .default({})
@@ -98,8 +99,17 @@ export const loraWire: Wire<LoraConfig> = {
     "arrow_config",
     "use_bdlora",
   ],
-  accepts: (json) => json["use_dora"] !== true,
+  accepts: isLoraFile,
 };
+
+function isLoraFile(json: Readonly<Record<string, unknown>>): boolean {
+  return json["use_dora"] !== true;
+}
+
+/** Of a method whose files are LoRA's with a setting that `matches` looks for; LoRA reads them as well. */
+export function loraWireWhere(matches: NonNullable<Wire<LoraConfig>["accepts"]>): Wire<LoraConfig> {
+  return { ...loraWire, accepts: (json) => isLoraFile(json) && matches(json) };
+}
 
 /** Short names of A and B on a layer. */
 export function factorNames({ kind }: LayerSite): { readonly a: string; readonly b: string } {

@@ -1,6 +1,6 @@
 import type { Wire } from "@peftjs/core";
 import { z } from "zod";
-import { LoraConfig, loraWire } from "../lora/config.ts";
+import { LoraConfig, loraWireWhere } from "../lora/config.ts";
 
 /** Settings of OLoRA: those of LoRA, with a start taken from the weight. */
 export const OloraConfig = z.strictObject({
@@ -9,8 +9,5 @@ export const OloraConfig = z.strictObject({
 });
 export type OloraConfig = z.infer<typeof OloraConfig>;
 
-/** A file of LoRA whose start is OLoRA's; LoRA reads it as well. */
-export const oloraWire: Wire<OloraConfig> = {
-  ...loraWire,
-  accepts: (json) => json["init_lora_weights"] === "olora" && (loraWire.accepts?.(json) ?? true),
-};
+/** A file of LoRA whose start is OLoRA's. */
+export const oloraWire: Wire<OloraConfig> = loraWireWhere((json) => json["init_lora_weights"] === "olora");

@@ -1,6 +1,6 @@
 import type { Wire } from "@peftjs/core";
 import { z } from "zod";
-import { LoraConfig, loraWire } from "../lora/config.ts";
+import { LoraConfig, loraWireWhere } from "../lora/config.ts";
 
 /** Settings of PiSSA: those of LoRA, with a start taken from the weight. */
 export const PissaConfig = z.strictObject({
@@ -15,8 +15,7 @@ export const PissaConfig = z.strictObject({
 });
 export type PissaConfig = z.infer<typeof PissaConfig>;
 
-/** A file of LoRA whose start is PiSSA's; LoRA reads it as well. */
-export const pissaWire: Wire<PissaConfig> = {
-  ...loraWire,
-  accepts: (json) => String(json["init_lora_weights"]).startsWith("pissa") && (loraWire.accepts?.(json) ?? true),
-};
+/** A file of LoRA whose start is PiSSA's. */
+export const pissaWire: Wire<PissaConfig> = loraWireWhere((json) =>
+  String(json["init_lora_weights"]).startsWith("pissa"),
+);

@@ -1,6 +1,6 @@
-import { float32 } from "@peftjs/core";
 import type { FileContext, FileForm, HostSite, HostTensor, Named } from "@peftjs/core";
 import type { LoraConfig } from "../lora/config.ts";
+import { joinColumns, scaled, stackRows, toMatrix, toTensor } from "../matrices.ts";
 
 /**
  * What stands on its own: an adapter whose start took s·B₀·A₀ out of the base weight becomes the plain LoRA that it comes to on the
@@ -37,14 +37,7 @@ function scaledValues(pattern: Readonly<Record<string, number>>, factor: number)
 
 function doubledFactors({ params, state }: HostSite<LoraConfig>): Named<HostTensor> {
   const { a, b, a0, b0 } = { ...params, ...state } as Record<"a" | "b" | "a0" | "b0", HostTensor>;
-  const [rank, inFeatures] = a.shape as [number, number];
-  const [outFeatures] = b.shape as [number];
-  const rows = new Float32Array(2 * rank * inFeatures);
-  rows.set(a.data);
-  rows.set(a0.data, a.data.length);
-  const columns = Float32Array.from({ length: 2 * rank * outFeatures }, (_, index) => {
-    const [row, column] = [Math.floor(index / (2 * rank)), index % (2 * rank)];
-    return column < rank ? (b.data[row * rank + column] as number) : -(b0.data[row * rank + column - rank] as number);
-  });
-  return { ...params, a: float32(rows, [2 * rank, inFeatures]), b: float32(columns, [outFeatures, 2 * rank]) };
+  const rows = stackRows([a, a0].map(toMatrix));
+  const columns = joinColumns([toMatrix(b), scaled(toMatrix(b0), -1)]);
+  return { ...params, a: toTensor(rows), b: toTensor(columns) };
 }

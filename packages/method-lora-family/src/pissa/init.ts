@@ -1,7 +1,8 @@
-import { createGenerator, matrix, svd, transpose, truncatedSvd } from "@peftjs/core";
+import { createGenerator, svd, transpose, truncatedSvd } from "@peftjs/core";
 import type { HostMatrix, InitContext, InitResult, Svd } from "@peftjs/core";
 import { loraScale } from "../lora/config.ts";
 import type { LoraConfig } from "../lora/config.ts";
+import { scaledColumns } from "../matrices.ts";
 import { splitWeight } from "./residual.ts";
 
 const SKETCH_SEED = 0;
@@ -32,13 +33,4 @@ function decompose(weight: HostMatrix, { initLoraWeights, rank }: LoraConfig): S
   if (initLoraWeights === "pissa") return svd(weight);
   const iterations = Number(String(initLoraWeights).replace("pissa_niter_", ""));
   return truncatedSvd(weight, { rank, iterations, generator: createGenerator(SKETCH_SEED) });
-}
-
-/** The first columns, each times its factor. */
-function scaledColumns({ rows, columns, data }: HostMatrix, factors: Float64Array): HostMatrix {
-  const count = factors.length;
-  const result = new Float64Array(rows * count);
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < count; j++) result[i * count + j] = (data[i * columns + j] as number) * (factors[j] as number);
-  return matrix(result, [rows, count]);
 }

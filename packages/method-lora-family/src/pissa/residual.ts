@@ -1,7 +1,8 @@
-import { cloneTensor, float32, matmul, matrix, PeftError, transpose } from "@peftjs/core";
-import type { HostMatrix, HostTensor, InitContext, InitResult } from "@peftjs/core";
+import { cloneTensor, float32, matmul, PeftError, transpose } from "@peftjs/core";
+import type { HostMatrix, InitContext, InitResult } from "@peftjs/core";
 import { loraScale } from "../lora/config.ts";
 import type { LoraConfig } from "../lora/config.ts";
+import { toMatrix, toTensor } from "../matrices.ts";
 
 /** The part of a weight that the adapter takes over: a [r, in], b [out, r]. */
 export interface Factors {
@@ -19,7 +20,7 @@ export interface Factors {
 export function splitWeight(context: InitContext<LoraConfig>, factorise: (weight: HostMatrix) => Factors): InitResult {
   requireSplittable(context);
   const { site, config, weight } = context;
-  const stored = matrix(weight.data as Float32Array, weight.shape as [number, number]);
+  const stored = toMatrix(weight);
   const factors = factorise(site.layout === "out_in" ? stored : transpose(stored));
   const a = toTensor(factors.a);
   const b = toTensor(factors.b);
@@ -34,14 +35,6 @@ export function splitWeight(context: InitContext<LoraConfig>, factorise: (weight
       weight.shape,
     ),
   };
-}
-
-function toTensor({ data, rows, columns }: HostMatrix): HostTensor {
-  return float32(Float32Array.from(data), [rows, columns]);
-}
-
-function toMatrix({ data, shape }: HostTensor): HostMatrix {
-  return matrix(data as Float32Array, shape as [number, number]);
 }
 
 function requireSplittable({ site, config }: InitContext<LoraConfig>): void {

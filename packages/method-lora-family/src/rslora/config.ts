@@ -1,6 +1,6 @@
 import type { Wire } from "@peftjs/core";
 import { z } from "zod";
-import { LoraConfig, loraWire } from "../lora/config.ts";
+import { LoraConfig, loraWireWhere } from "../lora/config.ts";
 
 /** Settings of rsLoRA: those of LoRA with the scale α/√r. */
 export const RsLoraConfig = z.strictObject({
@@ -12,8 +12,5 @@ export const RsLoraConfig = z.strictObject({
 });
 export type RsLoraConfig = z.infer<typeof RsLoraConfig>;
 
-/** A file of LoRA with `use_rslora`; LoRA reads it as well. */
-export const rsLoraWire: Wire<RsLoraConfig> = {
-  ...loraWire,
-  accepts: (json) => json["use_rslora"] === true && (loraWire.accepts?.(json) ?? true),
-};
+/** A file of LoRA with `use_rslora`. */
+export const rsLoraWire: Wire<RsLoraConfig> = loraWireWhere((json) => json["use_rslora"] === true);
