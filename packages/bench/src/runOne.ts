@@ -90,7 +90,7 @@ export function withPresentModules(
 }
 
 /** Null without values. */
-export function median(values: readonly number[]): number | null {
+function median(values: readonly number[]): number | null {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
   if (sorted.length === 0) return null;

@@ -81,7 +81,7 @@ function readJson(path: string): unknown {
 }
 
 /** A row for a run without figures. */
-export function failedRun(spec: RunSpec, error: string, started: number): RunResult {
+function failedRun(spec: RunSpec, error: string, started: number): RunResult {
   return {
     method: spec.method,
     task: spec.task,

@@ -175,7 +175,7 @@ function initLayer({ base, adapter, site, generator, calibration }: InitLayerOpt
 }
 
 /** The method's config for one layer. */
-export function siteConfig(method: Method, site: LayerSite, config: object): object {
+function siteConfig(method: Method, site: LayerSite, config: object): object {
   return method.siteConfig?.({ site, config }) ?? config;
 }
 

@@ -15,13 +15,13 @@ export interface AttachedLayer {
 }
 
 /** Rows that stand in a table for its own: keys of their values [m, d] and of their places int32 [V]. */
-export interface AttachedRows {
+interface AttachedRows {
   readonly rows: string;
   readonly places: string;
 }
 
 /** Where a trainable value lives. */
-export interface Slot {
+interface Slot {
   read(): HostTensor;
   write(tensor: HostTensor): void;
 }

@@ -21,6 +21,6 @@ export function parseConfig<Config extends object>(method: Method<Config>, input
 }
 
 /** Names of a method's config fields. */
-export function configFields<Config extends object>(method: Method<Config>): string[] {
+function configFields<Config extends object>(method: Method<Config>): string[] {
   return method.config instanceof z.ZodObject ? Object.keys(method.config.shape) : [];
 }

@@ -28,7 +28,7 @@ export function dropoutMask(shape: readonly number[], { rate, key, stream }: Dro
 }
 
 /** Finalizer of MurmurHash3: every input bit reaches every output bit. */
-export function mix32(value: number): number {
+function mix32(value: number): number {
   let h = value | 0;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);

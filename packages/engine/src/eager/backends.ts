@@ -7,7 +7,7 @@ import { fillGaps } from "./gaps.ts";
 import { importIfInstalled } from "./packages.ts";
 
 /** tfjs backends the eager engine can run on, the fastest first. */
-export const EAGER_BACKENDS = ["tensorflow", "wasm", "cpu"] as const;
+const EAGER_BACKENDS = ["tensorflow", "wasm", "cpu"] as const;
 export type EagerBackend = (typeof EAGER_BACKENDS)[number];
 
 /** What the eager engine runs on. */

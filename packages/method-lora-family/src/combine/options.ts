@@ -17,7 +17,7 @@ const recipes = {
 } as const satisfies Record<string, Recipe>;
 
 /** Names of the Python library. "…_svd" works on ΔW, the same name without it on A and B apart. */
-export const combinationTypes = [
+const combinationTypes = [
   "cat",
   "svd",
   "linear",

@@ -19,14 +19,14 @@ const textA: TemplatePiece = { kind: "text", text: "A", type: 0 };
 export const plainTemplate: Template = { single: [textA], pair: [textA, { kind: "text", text: "B", type: 0 }] };
 
 /** `[CLS] A [SEP]` and `[CLS] A [SEP] B [SEP]`, the second text of type 1. */
-export function bertTemplate(cls: number, sep: number): Template {
+function bertTemplate(cls: number, sep: number): Template {
   const special = (id: number, type: number): TemplatePiece => ({ kind: "special", ids: [id], type });
   const single = [special(cls, 0), textA, special(sep, 0)];
   return { single, pair: [...single, { kind: "text", text: "B", type: 1 }, special(sep, 1)] };
 }
 
 /** `<s> A </s>` and `<s> A </s></s> B </s>`, all of type 0. */
-export function robertaTemplate(cls: number, sep: number): Template {
+function robertaTemplate(cls: number, sep: number): Template {
   const special = (id: number): TemplatePiece => ({ kind: "special", ids: [id], type: 0 });
   const single = [special(cls), textA, special(sep)];
   return { single, pair: [...single, special(sep), { kind: "text", text: "B", type: 0 }, special(sep)] };

@@ -122,12 +122,12 @@ function transposed(emit: OnnxEmitter, x: string, perm: readonly number[]): stri
 const spatial = (windows: Windows, from: number): number[] => windows.input.map((_, axis) => axis + from);
 
 /** [batch, …, channels] → [batch, channels, …], the order of ONNX. */
-export function firstOf(emit: OnnxEmitter, x: string, rank: number): string {
+function firstOf(emit: OnnxEmitter, x: string, rank: number): string {
   return transposed(emit, x, [0, rank - 1, ...Array.from({ length: rank - 2 }, (_, axis) => axis + 1)]);
 }
 
 /** [batch, channels, …] → [batch, …, channels]. */
-export function lastOf(emit: OnnxEmitter, x: string, rank: number): string {
+function lastOf(emit: OnnxEmitter, x: string, rank: number): string {
   return transposed(emit, x, [0, ...Array.from({ length: rank - 2 }, (_, axis) => axis + 2), 1]);
 }
 

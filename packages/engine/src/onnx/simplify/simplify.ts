@@ -14,7 +14,7 @@ import { applyPass, withoutDeadNodes } from "./rewrite.ts";
 import { skipZeroRows } from "./zeroRows.ts";
 
 /** Passes in their order; each is tested by itself. One round is enough: what later passes make is no food for earlier ones. */
-export function passes(): readonly Pass[] {
+function passes(): readonly Pass[] {
   return [
     // What is known without running comes first: it decides what is left to look at.
     foldUniform,
