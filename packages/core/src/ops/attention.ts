@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { after } from "./after.ts";
 import { dropoutMask, type DropoutSite } from "./dropout.ts";
-import type { Save } from "./keepInput.ts";
+import { keepInputs } from "./keepInputs.ts";
 
 export interface AttentionOptions {
   /** Factor of the scores: 1/√d. */
@@ -24,16 +24,10 @@ export function attention(
   options: AttentionOptions,
 ): tf.Tensor4D {
   const { bias } = options;
-  const op = tf.customGrad((...args: (tf.Tensor | Save)[]) => {
-    const inputs = args.slice(0, -1) as tf.Tensor[];
-    (args.at(-1) as Save)(inputs);
-    const [q, k, v, b] = inputs as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | undefined];
-    const kept = keep(probabilities(q, k, b, options), options);
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => gradients(dy, saved, options);
-    // tfjs types the gradient of a function of several tensors as that of one.
-    return { value: tf.matMul(kept, v), gradFunc: gradFunc as unknown as () => tf.Tensor };
+  return keepInputs([query, key, value, ...(bias === undefined || bias === null ? [] : [bias])], {
+    value: (q, k, v, b?: tf.Tensor) => tf.matMul(keep(probabilities(q, k, b, options), options), v),
+    gradients: (dy, kept) => gradients(dy, kept, options),
   });
-  return op(query, key, value, ...(bias === undefined || bias === null ? [] : [bias])) as tf.Tensor4D;
 }
 
 function probabilities(

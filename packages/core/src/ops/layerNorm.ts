@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { composite } from "./composite.ts";
+import { keepInputs } from "./keepInputs.ts";
 
 /**
  * Layer normalisation over the last axis (Ba et al. 2016): y = γ·(x − μ)/√(σ² + ε) + β, biased variance.
@@ -7,18 +8,13 @@ import { composite } from "./composite.ts";
  * ∂x = (g − mean(g) − x̂·mean(g·x̂))/σ with g = ∂y·γ; ∂γ = Σ ∂y·x̂; ∂β = Σ ∂y.
  */
 export function layerNorm<T extends tf.Tensor>(x: T, gamma: tf.Tensor, beta: tf.Tensor, epsilon: number): T {
-  const op = tf.customGrad((...args: (tf.Tensor | ((saved: tf.Tensor[]) => void))[]) => {
-    const [input, scale, shift] = args as [tf.Tensor, tf.Tensor, tf.Tensor];
-    (args[3] as (saved: tf.Tensor[]) => void)([input, scale]);
-    const value = composite("PeftLayerNorm", { x: input, gamma: scale, beta: shift }, { epsilon }, () =>
-      tf.add(tf.mul(statistics(input, epsilon).normalized, scale), shift),
-    );
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] =>
-      gradients(dy, saved[0] as tf.Tensor, saved[1] as tf.Tensor, epsilon);
-    // tfjs types the gradient of a function of several tensors as that of one.
-    return { value, gradFunc: gradFunc as unknown as (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor };
+  return keepInputs([x, gamma, beta], {
+    value: (input, scale, shift) =>
+      composite("PeftLayerNorm", { x: input, gamma: scale, beta: shift }, { epsilon }, () =>
+        tf.add(tf.mul(statistics(input, epsilon).normalized, scale), shift),
+      ),
+    gradients: (dy, [input, scale]) => gradients(dy, input, scale, epsilon),
   });
-  return op(x, gamma as T, beta as T) as T;
 }
 
 /** All three; in a trace the ones that nobody needs are pruned. */

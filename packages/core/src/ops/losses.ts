@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { composite } from "./composite.ts";
-import type { Save } from "./keepInput.ts";
+import { keepInputs } from "./keepInputs.ts";
 
 /**
  * Weighted mean cross-entropy: −Σᵢ wᵢ·log softmax(logitsᵢ)[labelᵢ] / Σᵢ wᵢ.
@@ -10,16 +10,15 @@ import type { Save } from "./keepInput.ts";
  */
 export function crossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D, weights?: tf.Tensor1D): tf.Scalar {
   const [, classes] = logits.shape;
-  const op = tf.customGrad((x: tf.Tensor | Save, save: tf.Tensor | Save) => {
-    const input = x as tf.Tensor;
-    // Saved, not captured: what is made on the way to the loss does not outlive the forward pass.
-    (save as Save)([input, labels]);
-    const value = composite("PeftCrossEntropy", { logits: input, labels }, {}, () =>
-      tf.neg(tf.sum(tf.mul(tf.logSoftmax(input), tf.oneHot(labels, classes)), -1)),
-    );
-    return { value, gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => gradient(dy, saved) };
+  const perRow = keepInputs<tf.Tensor1D, [tf.Tensor2D]>([logits], {
+    value: (x) =>
+      composite("PeftCrossEntropy", { logits: x, labels }, {}, () =>
+        tf.neg(tf.sum(tf.mul(tf.logSoftmax(x), tf.oneHot(labels, classes)), -1)),
+      ),
+    gradients: (dy, kept) => [gradient(dy, kept)],
+    constants: [labels],
   });
-  return weightedMean(op(logits) as tf.Tensor1D, weights);
+  return weightedMean(perRow, weights);
 }
 
 function gradient(dy: tf.Tensor, saved: readonly tf.Tensor[]): tf.Tensor {

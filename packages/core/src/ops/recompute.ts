@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { after } from "./after.ts";
-import type { Save } from "./keepInput.ts";
+import { keepInputs } from "./keepInputs.ts";
 
 /**
  * fn(inputs), of which the backward pass keeps the inputs alone: it calls fn again, on equal inputs, for what the gradient needs
@@ -11,17 +11,13 @@ import type { Save } from "./keepInput.ts";
  * among them. What depends on the first one is computed again.
  */
 export function recompute<T extends tf.Tensor>(fn: (...inputs: tf.Tensor[]) => T, inputs: readonly tf.Tensor[]): T {
-  const op = tf.customGrad((...args: (tf.Tensor | Save)[]) => {
-    const given = args.slice(0, -1) as tf.Tensor[];
-    (args.at(-1) as Save)(given);
-    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]): tf.Tensor[] => {
-      const [first, ...others] = saved as [tf.Tensor, ...tf.Tensor[]];
+  return keepInputs(inputs, {
+    value: fn,
+    gradients: (dy, kept) => {
+      const [first, ...others] = kept as [tf.Tensor, ...tf.Tensor[]];
       return gradientsOf(fn, [after(first, dy), ...others], dy);
-    };
-    // tfjs types the gradient of a function of several tensors as that of one.
-    return { value: fn(...given), gradFunc: gradFunc as unknown as () => tf.Tensor };
+    },
   });
-  return op(...inputs) as T;
 }
 
 function gradientsOf(fn: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: tf.Tensor[], dy: tf.Tensor): tf.Tensor[] {
