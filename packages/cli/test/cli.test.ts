@@ -1,38 +1,16 @@
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { registeredMethods } from "@peftjs/bench";
 import { openSafetensors } from "@peftjs/core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { run } from "./run.ts";
-import { writeTinyModel } from "./tinyModel.ts";
+import { jsonl, workspace } from "./workspace.ts";
 
 const methods = registeredMethods()
   .list()
   .map(({ name }) => name);
 
-let folder: string;
-const at = (name: string): string => join(folder, name);
-const jsonl = (rows: readonly object[]): string => rows.map((row) => `${JSON.stringify(row)}\n`).join("");
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "peftjs-cli-"));
-  await writeTinyModel(at("model"));
-  const rows = Array.from({ length: 48 }, (_, i) => ({
-    text: `${i % 2 === 0 ? "good" : "bad"} film ${"abcdef"[i % 6]!}`,
-    label: i % 2 === 0 ? "positive" : "negative",
-  }));
-  writeFileSync(at("train.jsonl"), jsonl(rows));
-  writeFileSync(at("dev.jsonl"), jsonl(rows.slice(0, 12)));
-  writeFileSync(
-    at("values.csv"),
-    `text,label\n${rows.map(({ text, label }) => `${text},${label === "positive" ? 0.5 : -0.25}`).join("\n")}\n`,
-  );
-});
-afterAll(() => {
-  rmSync(folder, { recursive: true, force: true });
-});
-
+const at = workspace();
 const common = ["--threads", "1", "--learning-rate", "0.02", "--epochs", "6", "--seed", "1"];
 
 describe("train, eval, predict, merge", () => {
@@ -268,120 +246,5 @@ describe("train, eval, predict, merge", () => {
     expect(JSON.parse(readFileSync(join(at("again"), "peftjs.json"), "utf8"))).toMatchObject({
       labels: ["negative", "positive"],
     });
-  });
-});
-
-describe("methods", () => {
-  it("lists name, package and description", async () => {
-    const { stdout } = await run("methods", "--json");
-    const rows = JSON.parse(stdout) as Record<string, string>[];
-    expect(rows.map((row) => row["name"])).toEqual(methods);
-    for (const row of rows) expect(Object.keys(row)).toEqual(["name", "package", "description"]);
-  });
-
-  it("lists one method's flags", async () => {
-    const { stdout } = await run("methods", "lora");
-    expect(stdout).toMatch(/--rank +Rank r of the update\. \(default: 8\)/);
-  });
-});
-
-describe("bad input", () => {
-  const train = (...args: string[]): string[] => [
-    "train",
-    "--model",
-    at("model"),
-    "--data",
-    at("train.jsonl"),
-    "--out",
-    at("none"),
-    ...args,
-  ];
-  const write = (name: string, rows: readonly object[]): string => {
-    writeFileSync(at(name), jsonl(rows));
-    return at(name);
-  };
-
-  it.each<[string, string, RegExp, () => string[]]>([
-    ["a model folder that is not there", "FILE_NOT_FOUND", /nowhere/, () => train("--model", at("nowhere"))],
-    ["a data file that is not there", "DATA_NOT_FOUND", /nowhere\.jsonl/, () => train("--data", at("nowhere.jsonl"))],
-    [
-      "a row without text",
-      "DATA_ROW_INVALID",
-      /textless\.jsonl:2: .*no text/,
-      () => train("--data", write("textless.jsonl", [{ text: "a", label: "x" }, { label: "x" }])),
-    ],
-    [
-      "a label the training rows do not have",
-      "DATA_ROW_INVALID",
-      /unknown\.jsonl:1: Unknown label "positiv"\. Did you mean "positive"/,
-      () => train("--eval", write("unknown.jsonl", [{ text: "a", label: "positiv" }])),
-    ],
-    ["an unknown method", "METHOD_UNKNOWN", /Did you mean "lora"/, () => train("--method", "lroa", "--rank", "4")],
-    ["an unknown target", "TARGET_NOT_FOUND", /Did you mean "query"/, () => train("--target-modules", "qeury")],
-    ["an unknown option", "USAGE", /Did you mean --rank/, () => train("--rnak", "4")],
-    ["an unknown command", "USAGE", /Did you mean train/, () => ["tarin"]],
-    ["a setting of the wrong type", "CONFIG_INVALID", /rank/, () => train("--rank", "many")],
-    ["a training option out of range", "CONFIG_INVALID", />0\s+→ at epochs/, () => train("--epochs", "-1")],
-    ["an option left out", "OPTION_MISSING", /--data/, () => ["train", "--model", at("model"), "--out", at("none")]],
-    [
-      "a number of labels that the model contradicts",
-      "LABEL_COUNT_MISMATCH",
-      /--new-head/,
-      () =>
-        train(
-          "--model",
-          at("merged"),
-          "--data",
-          write(
-            "three.jsonl",
-            ["x", "y", "z"].map((label) => ({ text: "a", label })),
-          ),
-        ),
-    ],
-    [
-      "rows of one label",
-      "LABELS_TOO_FEW",
-      /--labels/,
-      () => train("--data", write("one.jsonl", [{ text: "a", label: "x" }])),
-    ],
-    [
-      "a model without a trained head",
-      "HEAD_MISSING",
-      /--adapter/,
-      () => ["predict", "--model", at("model"), "--data", at("dev.jsonl")],
-    ],
-    ["an output folder that is in use", "OUT_EXISTS", /--overwrite/, () => train("--out", at("model"))],
-    [
-      "a configuration file with an unknown key",
-      "CONFIG_INVALID",
-      /"rnak"\. Did you mean "rank"/,
-      () => {
-        writeFileSync(at("typo.yaml"), "rnak: 3\n");
-        return train("--config", at("typo.yaml"));
-      },
-    ],
-  ])("%s", async (_, code, message, args) => {
-    const before = readdirSync(folder).sort();
-    const list = args();
-    const written = readdirSync(folder).filter((name) => !before.includes(name));
-    const outcome = await run(...list);
-    expect(outcome.stderr).toMatch(new RegExp(`^error \\[${code}\\] `, "m"));
-    expect(outcome.stderr).toMatch(message);
-    expect(outcome.stderr).not.toMatch(/\n {4}at /);
-    expect(outcome.code).toBe(2);
-    expect(outcome.stdout).toBe("");
-    expect(existsSync(at("none"))).toBe(false);
-    expect(readdirSync(folder).sort()).toEqual([...before, ...written].sort());
-  });
-});
-
-describe("help", () => {
-  it("shows the options of the chosen method", async () => {
-    const lora = await run("train", "--help");
-    expect(lora.code).toBe(0);
-    expect(lora.stdout).toContain("--rank-pattern <value>");
-    const head = await run("train", "--method", "head", "--help");
-    expect(head.stdout).not.toContain("--rank ");
-    expect(head.stdout).toContain("--learning-rate <value>");
   });
 });

@@ -18,11 +18,11 @@ const vocabulary = [
   ",",
 ];
 
-/** Writes a masked-language model with random weights that spells its words: a model folder in a tenth of a second. */
-export async function writeTinyModel(folder: string): Promise<void> {
+/** Writes a masked-language model, or with `labels` a classifier, with random weights that spells its words: in a tenth of a second. */
+export async function writeTinyModel(folder: string, { labels }: { readonly labels?: string[] } = {}): Promise<void> {
   const config = {
     model_type: "bert",
-    architectures: ["BertForMaskedLM"],
+    architectures: [labels === undefined ? "BertForMaskedLM" : "BertForSequenceClassification"],
     vocab_size: vocabulary.length,
     hidden_size: 16,
     num_hidden_layers: 2,
@@ -37,6 +37,9 @@ export async function writeTinyModel(folder: string): Promise<void> {
     attention_probs_dropout_prob: 0.1,
     pad_token_id: 0,
   };
-  await savePretrained(fromConfig(config, { head: "maskedLM", seed: 1 }), folder);
+  await savePretrained(
+    fromConfig(config, { ...(labels === undefined ? { head: "maskedLM" } : { labels }), seed: 1 }),
+    folder,
+  );
   writeFileSync(join(folder, "vocab.txt"), `${vocabulary.join("\n")}\n`);
 }
