@@ -6,6 +6,7 @@ import type { BaseModel, HostTensor, Method, Named, PeftModel } from "@peftjs/co
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import { bert, countParameters, fromConfig, roberta } from "@peftjs/models";
+import { logits } from "@peftjs/testkit/conformance";
 import { Trainer } from "@peftjs/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bitfit, full, head } from "../src/index.ts";
@@ -49,14 +50,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function logits(model: PeftModel): Promise<number[]> {
-  const program = engine.compile(({ frozen = {}, trainable = {}, batch = {} }) => ({
-    results: { logits: model.forward({ frozen, trainable }, batch, { training: false })["logits"]! },
-  }));
-  const { results } = await program.run({ frozen: model.frozen(), trainable: model.trainable(), batch });
-  await program.dispose();
-  return [...results!["logits"]!.data];
-}
+const output = async (model: PeftModel): Promise<number[]> => [...(await logits(model, { engine, batch })).data];
 
 async function trained(method: Method): Promise<PeftModel> {
   const model = await peft(base()).use(method).apply();
@@ -190,10 +184,10 @@ describe("the carrier's zeros", () => {
     const adapter = model.adapters.get("default")!;
     expect([...adapter.params.keys()]).toEqual([]);
     expect([...adapter.buffers.keys()]).toHaveLength(2);
-    const expected = await logits(model);
+    const expected = await output(model);
     const generator = createGenerator(1);
     for (const [key, { shape, data }] of adapter.buffers)
       adapter.buffers.set(key, float32(generator.normal(data.length), shape));
-    expect(await logits(model)).toEqual(expected);
+    expect(await output(model)).toEqual(expected);
   });
 });

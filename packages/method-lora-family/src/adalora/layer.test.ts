@@ -1,13 +1,11 @@
-import { ensureTfjs } from "@peftjs/core/internal";
-import { gradientCheck, installMatchers } from "@peftjs/testkit";
+import { gradientCheck, installMatchers, useCpuBackend } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { adaloraDelta, adaloraUpdate, averageImportance, orthogonalityPenalty } from "./layer.ts";
 
 installMatchers();
-beforeAll(async () => {
-  ensureTfjs();
-  await tf.setBackend("cpu");
+beforeAll(() => {
+  useCpuBackend();
 });
 
 const tensors = () => ({

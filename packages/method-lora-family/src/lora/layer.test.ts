@@ -1,12 +1,11 @@
 import { createGenerator } from "@peftjs/core";
-import { ensureTfjs } from "@peftjs/core/internal";
+import { useCpuBackend } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { loraDelta, loraEmbeddingUpdate, loraUpdate } from "./layer.ts";
 
-beforeAll(async () => {
-  ensureTfjs();
-  await tf.setBackend("cpu");
+beforeAll(() => {
+  useCpuBackend();
 });
 
 const w = [1, 2, 3, 4, 0, -1];
