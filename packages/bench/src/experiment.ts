@@ -64,7 +64,7 @@ function read<T>(path: string, schema: z.ZodType<T>): T {
   } catch (cause) {
     throw new PeftError("PRESET_NOT_FOUND", `Cannot read the preset file "${path}". Check the path.`, { cause });
   }
-  const parsed = schema.safeParse(parse(text));
+  const parsed = schema.safeParse(parse(text, { merge: true }));
   if (parsed.success) return parsed.data;
   throw new PeftError("PRESET_INVALID", `"${path}" is not a valid preset:\n${z.prettifyError(parsed.error)}`);
 }

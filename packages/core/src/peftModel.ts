@@ -117,7 +117,7 @@ export class PeftModel {
     return adapterScale(factors, this.active);
   }
 
-  /** Runs `work` on the base model alone, merged adapters included, and switches back, also after an error. */
+  /** Runs `work` on the bare base model, without merged adapters too, and switches back, also after an error. */
   disable<T>(work: () => T): T {
     return this.#switching.disable(work);
   }
