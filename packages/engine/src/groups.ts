@@ -15,16 +15,17 @@ export function leaves<T>(groups: Groups<T>): Leaf<T>[] {
   );
 }
 
-/** Inverse of `leaves`. */
-export function regroup<T>(list: readonly Leaf<T>[]): Groups<T> {
-  const groups: Record<string, Record<string, T>> = {};
+/** Inverse of `leaves`; `names` are groups that are there without leaves, too. */
+export function regroup<T>(list: readonly Leaf<T>[], names: readonly string[] = []): Groups<T> {
+  const groups: Record<string, Record<string, T>> = Object.fromEntries(names.map((name) => [name, {}]));
   for (const { group, name, value } of list) (groups[group] ??= {})[name] = value;
   return groups as Record<string, Named<T>>;
 }
 
 /** Two calls with equal signatures can share a program. */
 export function signatureOf(args: Groups<StoredTensor>): string {
-  return leaves(args)
-    .map(({ group, name, value }) => `${group}/${name}:${value.dtype}[${value.shape.join(",")}]`)
-    .join(";");
+  const described = leaves(args).map(
+    ({ group, name, value }) => `${group}/${name}:${value.dtype}[${value.shape.join(",")}]`,
+  );
+  return [...Object.keys(args), ...described].join(";");
 }

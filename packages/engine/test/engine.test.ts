@@ -27,6 +27,17 @@ describe.each(["eager", "onnx"] as const)("the %s engine", (kind) => {
     expect(Array.from(grads?.["x"]?.data ?? [])).toEqual([18, 4]);
   });
 
+  it("hands over a group without tensors as one, which is another signature than none", async () => {
+    const groups: string[][] = [];
+    const compiled = engine.compile((args) => {
+      groups.push(Object.keys(args));
+      return { out: { y: tf.neg(args["frozen"]?.["x"] as tf.Tensor) } };
+    });
+    await compiled.run({ frozen: { x: row(1) }, trainable: {} });
+    await compiled.run({ frozen: { x: row(1) } });
+    expect(groups).toEqual([["frozen", "trainable"], ["frozen"]]);
+  });
+
   it("writes results into given memory and leaves arguments alone", async () => {
     const compiled = engine.compile(({ s: { a } = {} }) => ({
       s: { a: tf.add(a as tf.Tensor, 1) },

@@ -46,7 +46,8 @@ class EagerFunction implements CompiledFunction {
     this.runs++;
     tf.engine().startScope("run");
     try {
-      const tensors = regroup(leaves(args).map((leaf) => ({ ...leaf, value: this.tensorOf(leaf) })));
+      const leafTensors = leaves(args).map((leaf) => ({ ...leaf, value: this.tensorOf(leaf) }));
+      const tensors = regroup(leafTensors, Object.keys(args));
       const results = leaves(this.fn(tensors));
       // Reading is synchronous on purpose: a scope may not stay open across an await.
       return regroup(

@@ -73,7 +73,7 @@ function record(fn: TensorFunction, args: Groups<StoredTensor>, { backend, recor
     recording.inputs.set(value, leaf);
     return { ...leaf, value: tensorOf(value, backend) };
   });
-  const returned: unknown = fn(regroup(tensors));
+  const returned: unknown = fn(regroup(tensors, Object.keys(args)));
   refusePromise(returned);
   const outputs = resultLeaves(returned).map((leaf) => ({ ...leaf, value: resultValue(leaf, recording) }));
   if (recording.unseen !== null) throw recording.unseen;
