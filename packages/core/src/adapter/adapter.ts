@@ -83,7 +83,7 @@ let created = 0;
 export async function createAdapter(base: BaseModel, options: CreateAdapterOptions): Promise<Adapter> {
   const { name, method, seed = 0, onWarning = printWarning } = options;
   const generator = options.filled === "all" ? blankGenerator() : createGenerator(seed);
-  const given = parseConfig(method, options.config ?? {});
+  const given = resolvedConfig(method, options.config ?? {}, base);
   const found =
     options.filled === undefined
       ? await calibrate(base, {
@@ -130,8 +130,18 @@ function warnOfLayout(config: object, options: CreateAdapterOptions, warn: Warn)
   );
 }
 
+/** The config as the method's schema and the model complete it. */
+export function resolvedConfig<Config extends object>(
+  method: Method<Config>,
+  given: object,
+  model: Pick<BaseModel, "modelType">,
+): Config {
+  const config = parseConfig(method, given);
+  return method.resolve?.(config, model) ?? config;
+}
+
 function sitesOf(base: BaseModel, method: Method, config: object): LayerSite[] {
-  const targets = method.targets(config, base);
+  const targets = method.targets(config);
   return targets === null ? [] : resolveTargets(targets, base);
 }
 

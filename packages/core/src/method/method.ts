@@ -60,8 +60,10 @@ export interface Method<Config extends object = object> {
   readonly config: z.ZodType<Config>;
   readonly wire: Wire<Config>;
   readonly capabilities: Capabilities;
-  /** Which layers of a model it attaches to; null when it attaches to none and only trains existing parameters. */
-  targets(config: Config, model: Pick<BaseModel, "modelType">): TargetConfig | null;
+  /** The config with what follows from the model where it says nothing, e.g. targets by architecture. Default: as it is. */
+  resolve?(config: Config, model: Pick<BaseModel, "modelType">): Config;
+  /** Which layers it attaches to; null when it attaches to none and only trains existing parameters. */
+  targets(config: Config): TargetConfig | null;
   /** Config of one site, e.g. after rank and alpha patterns. Default: the config itself. */
   siteConfig?(context: contexts.SiteContext<Config>): Config;
   /** Host: looks at data or weights before `init`. Not called when an adapter is loaded. */

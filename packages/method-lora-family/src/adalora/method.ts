@@ -22,7 +22,8 @@ export const adalora: Method<AdaloraConfig> = defineMethod<AdaloraConfig>({
   config: AdaloraConfig,
   wire: adaloraWire,
   capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
-  targets: (config, { modelType }) => withDefaultTargets(config, modelType),
+  resolve: (config, { modelType }) => withDefaultTargets(config, modelType),
+  targets: (config) => config,
   init: initAdalora,
   forward,
   delta: (context: DeltaContext<AdaloraConfig>) => {

@@ -22,8 +22,9 @@ export function countTrainable<Config extends object>(
   settings: Partial<Config>,
   model: Described,
 ): Count {
-  const config = parseConfig(method, settings);
-  const rules = method.targets(config, model);
+  const parsed = parseConfig(method, settings);
+  const config = method.resolve?.(parsed, model) ?? parsed;
+  const rules = method.targets(config);
   const targets = rules === null ? [] : resolveTargets(rules, model);
   const known = new Map<string, SizeOf>();
   const sizes = targets.map((site) => {
