@@ -29,7 +29,9 @@ export function countTrainable<Config extends object>(
   const known = new Map<string, SizeOf>();
   const sizes = targets.map((site) => {
     const own = method.siteConfig?.({ site, config }) ?? config;
-    const key = JSON.stringify([site.kind, site.layout, site.bias === null, own]);
+    // What a method does with a layer may depend on its role and name.
+    const name = site.path.split(".").slice(-2);
+    const key = JSON.stringify([site.kind, site.layout, site.role, name, site.bias === null, own]);
     const sizeAt = known.get(key) ?? affine(method, site, own);
     known.set(key, sizeAt);
     return sizeAt(site);
