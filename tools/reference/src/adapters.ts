@@ -15,7 +15,7 @@ import {
   widen,
   writeSafetensors,
 } from "@peftjs/core";
-import type { BaseModel, HostTensor, Named } from "@peftjs/core";
+import type { HostTensor, Named } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { adalora, dora, lora } from "@peftjs/method-lora-family";
 import { fromConfig, fromPretrained, savePretrained } from "@peftjs/models";
@@ -121,7 +121,7 @@ async function readBack(dir: string, family: string): Promise<{ readonly adapter
   const [ids, mask, expected] = await Promise.all(["input_ids", "attention_mask", "logits"].map(read));
   await file.close();
   const batch = { input_ids: asInt(ids as HostTensor), attention_mask: asInt(mask as HostTensor) };
-  const model = new PeftModel(await openBase(dir));
+  const model = new PeftModel(await fromPretrained(join(dir, "base")));
   const report = await loadAdapter(model, { dir: join(dir, "python"), methods: readers });
   if (report.missing.length + report.unexpected.length > 0) throw new Error(`${family}: ${JSON.stringify(report)}`);
   const adapter = difference(await run(model, batch), expected as HostTensor);
@@ -130,10 +130,6 @@ async function readBack(dir: string, family: string): Promise<{ readonly adapter
     expected as HostTensor,
   );
   return { adapter, merged };
-}
-
-function openBase(dir: string): Promise<BaseModel> {
-  return fromPretrained(join(dir, "base"));
 }
 
 async function train(model: PeftModel, batches: readonly Named<HostTensor>[]): Promise<void> {

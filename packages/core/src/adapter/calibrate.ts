@@ -7,7 +7,7 @@ import type { Generator } from "../random.ts";
 import { hostRunner, type TensorRunner } from "../runner.ts";
 import type { HostTensor, Named } from "../tensors.ts";
 import type { Warn } from "../warnings.ts";
-import { buildView } from "./view.ts";
+import { bareView } from "./view.ts";
 
 /** What methods that look at data before they start are given. */
 export interface CalibrationData {
@@ -51,7 +51,7 @@ interface Probe {
 
 /** One compiled program that runs the base model and returns what goes into its layers, each distinct input once. */
 function createProbe(base: BaseModel, sites: readonly LayerSite[], runner: TensorRunner): Probe {
-  const view = buildView({ base, active: [], trainable: new Set(), merged: new Set(), mergedWeights: new Map() });
+  const view = bareView(base);
   const byPath = new Map(base.sites.map((site) => [site.path, site]));
   const wanted = new Set(sites.map(({ path }) => path));
   /** Path of a layer → path of the first layer with the same input. Found out when the model is traced. */

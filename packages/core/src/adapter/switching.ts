@@ -5,7 +5,7 @@ import type { Adapter } from "./adapter.ts";
 import { mergeAdapters, requireMergeable } from "./merge.ts";
 import { MergeStack } from "./mergeStack.ts";
 import { checkNewName, findAdapter } from "./names.ts";
-import { buildMixedView, buildView, ownValue, type View, type ViewState } from "./view.ts";
+import { bareView, buildMixedView, buildView, ownValue, type View, type ViewState } from "./view.ts";
 
 /** Which adapters apply, in this order, and which of them learn; `mixed`: one of them per row of a batch. */
 export interface Selection {
@@ -186,10 +186,6 @@ export class Switching {
       mergedWeights: this.#merges.weights,
     };
   }
-}
-
-function bareView(base: BaseModel): View {
-  return buildView({ base, active: [], trainable: new Set(), merged: new Set(), mergedWeights: new Map() });
 }
 
 function mergedError(name: string, action: string): PeftError {

@@ -126,6 +126,11 @@ export function ownValue({ base, active }: Pick<ViewState, "base" | "active">, n
   return owner?.overrides.get(name)?.tensor ?? (base.parameters.get(name) as StoredTensor);
 }
 
+/** The base model alone. */
+export function bareView(base: BaseModel): View {
+  return buildView({ base, active: [], trainable: new Set(), merged: new Set(), mergedWeights: new Map() });
+}
+
 function resolveKey(state: ViewState, owner: Adapter | undefined, name: string): string {
   if (state.mergedWeights.has(name)) return name;
   const canonical = tiedNames(state.base, name).find((tied) => sharesTensor(state, owner, { tied, name })) ?? name;

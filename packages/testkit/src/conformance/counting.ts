@@ -1,5 +1,6 @@
 import { isInModules, parseConfig, resolveTargets, sizeOf, weightShape, zeros } from "@peftjs/core";
-import type { Generator, LayerSite, Method, Named, TargetConfig } from "@peftjs/core";
+import { blankGenerator } from "@peftjs/core/internal";
+import type { LayerSite, Method, Named, TargetConfig } from "@peftjs/core";
 import type { Described } from "./architectures.ts";
 
 export interface Count {
@@ -64,7 +65,7 @@ function affine<Config extends object>(method: Method<Config>, like: LayerSite, 
   const at = (inUnits: number, outUnits: number): Size => {
     const site = { ...like, inFeatures: inUnits * UNIT, outFeatures: outUnits * UNIT };
     const result = method.init?.({
-      ...{ site, config, generator: blank, calibration: undefined },
+      ...{ site, config, generator: blankGenerator(), calibration: undefined },
       weight: zeros(weightShape(site)),
       bias: site.bias === null ? null : zeros([site.outFeatures]),
     });
@@ -83,15 +84,6 @@ function affine<Config extends object>(method: Method<Config>, like: LayerSite, 
     throw new Error(`The size of a layer of "${method.name}" does not grow evenly with its inputs and outputs`);
   return sizeAt;
 }
-
-/** Draws zeros: only shapes matter. */
-const blank: Generator = {
-  next32: () => 0,
-  uniform: (n) => new Float32Array(n),
-  normal: (n) => new Float32Array(n),
-  permutation: (n) => Int32Array.from({ length: n }, (_, i) => i),
-  state: () => ({ words: [], nextNormal: null }),
-};
 
 function elementsOf(tensors: Named<{ readonly shape: readonly number[] }> = {}): number {
   return total(Object.values(tensors).map(({ shape }) => sizeOf(shape)));
