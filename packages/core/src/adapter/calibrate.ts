@@ -7,6 +7,7 @@ import type { Generator } from "../random.ts";
 import { hostRunner, type TensorRunner } from "../runner.ts";
 import type { HostTensor, Named } from "../tensors.ts";
 import type { Warn } from "../warnings.ts";
+import { createGradientProbe } from "./gradientProbe.ts";
 import { bareView } from "./view.ts";
 
 /** What methods that look at data before they start are given. */
@@ -32,15 +33,19 @@ export async function calibrate(
   { method, config, sites, generator, warn, data = {} }: CalibrateOptions,
 ): Promise<Calibration<object>> {
   if (method.calibrate === undefined) return {};
-  const probe = createProbe(base, sites, data.runner ?? hostRunner);
+  const runner = data.runner ?? hostRunner;
+  const probe = createProbe(base, sites, runner);
+  const backward = createGradientProbe(base, sites, runner);
   try {
     return await method.calibrate({
       ...{ model: base, sites, config, generator, warn },
       batches: data.batches ?? null,
       layerInputs: (batch) => probe.layerInputs(batch),
+      gradients: (batch, options) => backward.gradients(batch, options),
     });
   } finally {
     await probe.dispose();
+    await backward.dispose();
   }
 }
 

@@ -15,6 +15,14 @@ export interface SiteContext<Config> {
 /** Inputs of layers for one batch, of the base model in evaluation. */
 export type LayerInputs = ReadonlyMap<string, HostTensor>;
 
+/** Gradients by name of a base parameter, as it is stored. */
+export type WeightGradients = ReadonlyMap<string, HostTensor>;
+
+export interface GradientOptions {
+  /** Layers whose weights and biases are asked for. Default: all that the config targets. */
+  readonly sites?: readonly LayerSite[];
+}
+
 export interface CalibrateContext<Config> {
   readonly model: BaseModel;
   readonly sites: readonly LayerSite[];
@@ -24,6 +32,14 @@ export interface CalibrateContext<Config> {
   readonly batches: Iterable<Named<HostTensor>> | null;
   /** Runs the base model on a batch: the input of every site, by path, [n, in] (ids of an embedding: [n]). Layers that share their input share the tensor. */
   layerInputs(batch: Named<HostTensor>): Promise<LayerInputs>;
+  /**
+   * Gradient of the base model's mean loss on a labelled batch by the weight and the bias of every site, in stored layout, zeros where
+   * the loss depends on nothing of it. One call at a time; ask for some sites after others to bound memory: a change of sites makes a
+   * new program. The model runs as in evaluation: what a gradient says of a weight should follow from weights and batch, and with
+   * dropout it would also follow from the masks that happened to be drawn.
+   * @throws PeftError `CALIBRATION_LABELS_MISSING` when the batch has no `labels`.
+   */
+  gradients(batch: Named<HostTensor>, options?: GradientOptions): Promise<WeightGradients>;
   /** For what the user should know although nothing failed: the caller's `onWarning`. */
   readonly warn: Warn;
 }
@@ -37,8 +53,10 @@ export interface Calibration<Config> {
 }
 
 export interface InitContext<Config> extends SiteContext<Config> {
-  /** Draws zeros when the parameters are about to be read from a file. */
+  /** Draws zeros when all parameters are about to be read from a file. */
   readonly generator: Generator;
+  /** The values are about to be read from a file: the parameters must be those that a file holds. Default: false. */
+  readonly fromFile?: boolean;
   /** The weight as it is stored (`site.layout`). Must not be written to. */
   readonly weight: HostTensor;
   readonly bias: HostTensor | null;
@@ -69,6 +87,13 @@ export interface ForwardContext<Config> extends SiteContext<Config> {
   /** The layer's own weight, stored as `site.layout` says, and bias: without what other adapters add or have merged. */
   readonly weight: tf.Tensor2D;
   readonly bias: tf.Tensor1D | null;
+  readonly training: boolean;
+  /** Identity unless training; every call draws a mask of its own. */
+  readonly dropout: (x: tf.Tensor2D, rate: number) => tf.Tensor2D;
+}
+
+export interface VirtualTokensContext<Config> extends SiteContext<Config> {
+  readonly params: Named<tf.Tensor>;
   readonly training: boolean;
   /** Identity unless training; every call draws a mask of its own. */
   readonly dropout: (x: tf.Tensor2D, rate: number) => tf.Tensor2D;
@@ -122,9 +147,13 @@ export interface AfterStepContext<Config> {
   readonly sites: readonly HostSite<Config>[];
 }
 
-export interface FileContext<Config> {
+/** An adapter as a whole. */
+export interface AdapterContext<Config> {
   readonly config: Config;
   readonly sites: readonly HostSite<Config>[];
+}
+
+export interface FileContext<Config> extends AdapterContext<Config> {
   /** The user asks for the method's own form where it also has one that stands on its own. */
   readonly native: boolean;
 }
