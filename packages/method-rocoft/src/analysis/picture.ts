@@ -1,0 +1,123 @@
+import type { HostMatrix } from "@peftjs/core";
+
+/** Blue for negative, white for zero, red for positive: 2·LEVELS + 1 colours. */
+const LEVELS = 16;
+/** Cells along an edge of a heat map; larger matrices are averaged to as many. */
+const MOST_CELLS = 64;
+const CURVE_COLOURS = ["#1b6ca8", "#d1495b", "#2e8b57", "#b8860b", "#7a4fa3", "#444444", "#00868b", "#c45c9a"];
+
+/** An SVG heat map of a matrix, colours running from −max |value| to max |value|; what is larger than 64 × 64 is averaged. */
+export function heatMap(values: HostMatrix, title: string): string {
+  const { rows, columns, data } = averaged(values);
+  const peak = largest(Array.from(data, Math.abs)) || 1;
+  const paths = new Map<number, string>();
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns;) {
+      const level = levelOf(data[i * columns + j] as number, peak);
+      let end = j + 1;
+      while (end < columns && levelOf(data[i * columns + end] as number, peak) === level) end++;
+      // White is the ground.
+      if (level !== 0) paths.set(level, `${paths.get(level) ?? ""}M${j} ${i}h${end - j}v1h${j - end}z`);
+      j = end;
+    }
+  }
+  const cells = [...paths].map(([level, path]) => `<path fill="${colourOf(level)}" d="${path}"/>`);
+  return [
+    `<svg class="map" viewBox="0 0 ${columns} ${rows}" role="img" shape-rendering="crispEdges">`,
+    `<title>${escapeHtml(title)}</title><rect width="${columns}" height="${rows}" fill="#fff"/>${cells.join("")}</svg>`,
+  ].join("");
+}
+
+function levelOf(value: number, peak: number): number {
+  return Math.round((LEVELS * value) / peak);
+}
+
+function colourOf(level: number): string {
+  const fade = Math.round(255 * (1 - Math.abs(level) / LEVELS));
+  return level > 0 ? `rgb(255,${fade},${fade})` : `rgb(${fade},${fade},255)`;
+}
+
+/** Means of blocks of cells, at most 64 × 64. */
+function averaged({ rows, columns, data }: HostMatrix): HostMatrix {
+  const [height, width] = [Math.min(rows, MOST_CELLS), Math.min(columns, MOST_CELLS)];
+  const sums = new Float64Array(height * width);
+  const counts = new Float64Array(height * width);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) {
+      const at = Math.floor((i * height) / rows) * width + Math.floor((j * width) / columns);
+      sums[at] = (sums[at] as number) + (data[i * columns + j] as number);
+      counts[at] = (counts[at] as number) + 1;
+    }
+  }
+  return { rows: height, columns: width, data: sums.map((sum, at) => sum / (counts[at] as number)) };
+}
+
+/** 0 without values, and for none above it. */
+function largest(values: readonly number[]): number {
+  return values.reduce((most, value) => Math.max(most, value), 0);
+}
+
+export interface Curve {
+  readonly name: string;
+  readonly values: ArrayLike<number>;
+}
+
+const CHART = { width: 640, height: 320, left: 52, right: 150, top: 12, bottom: 36 };
+
+/** An SVG chart of curves over 1, 2, …, on a logarithmic scale over at most eight decades; values that are not positive are left out. */
+export function logChart(curves: readonly Curve[], { x, y }: { readonly x: string; readonly y: string }): string {
+  const positive = curves.flatMap(({ values }) => Array.from(values).filter((value) => value > 0));
+  const top = Math.ceil(Math.log10(largest(positive) || 1) - 1e-9);
+  const least = Math.floor(-Math.log10(largest(positive.map((value) => 1 / value)) || 10));
+  const bottom = Math.max(Math.min(least, top - 1), top - 8);
+  const longest = Math.max(2, largest(curves.map(({ values }) => values.length)));
+  const { width, height, left, right, top: above, bottom: below } = CHART;
+  const atX = (i: number): number => left + ((width - left - right) * i) / (longest - 1);
+  const atY = (value: number): number =>
+    above + ((height - above - below) * (top - Math.log10(value))) / (top - bottom);
+  const decades = Array.from({ length: top - bottom + 1 }, (_, i) => bottom + i);
+  const grid = decades.map((decade) => {
+    const at = atY(10 ** decade).toFixed(1);
+    return `<path class="grid" d="M${left} ${at}H${width - right}"/><text x="${left - 6}" y="${at}" dy="4" text-anchor="end">1e${decade}</text>`;
+  });
+  const lines = curves.map(({ name, values }, k) => {
+    const points = Array.from(values, (value, i) =>
+      value >= 10 ** bottom ? `${atX(i).toFixed(1)},${atY(value).toFixed(1)}` : "",
+    ).filter((point) => point !== "");
+    const colour = CURVE_COLOURS[k % CURVE_COLOURS.length];
+    const key = above + 12 + 18 * k;
+    return [
+      `<polyline fill="none" stroke="${colour}" stroke-width="1.5" points="${points.join(" ")}"/>`,
+      `<path stroke="${colour}" stroke-width="3" d="M${width - right + 12} ${key}h16"/>`,
+      `<text x="${width - right + 34}" y="${key}" dy="4">${escapeHtml(name)}</text>`,
+    ].join("");
+  });
+  const ends = [0, longest - 1].map(
+    (i) => `<text x="${atX(i).toFixed(1)}" y="${height - below + 16}" text-anchor="middle">${i + 1}</text>`,
+  );
+  const titles = `<text x="${(left + width - right) / 2}" y="${height - 4}" text-anchor="middle">${escapeHtml(x)}</text>`;
+  return `<svg class="chart" viewBox="0 0 ${width} ${height}" role="img"><title>${escapeHtml(y)}</title>${[...grid, ...lines, ...ends, titles].join("")}</svg>`;
+}
+
+/** An HTML table; the first row is the heading. */
+export function htmlTable(rows: readonly (readonly string[])[]): string {
+  const row = (cells: readonly string[], tag: "th" | "td"): string =>
+    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
+  const [heading = [], ...body] = rows;
+  return `<table><thead>${row(heading, "th")}</thead><tbody>${body.map((cells) => row(cells, "td")).join("")}</tbody></table>`;
+}
+
+const STYLE = `body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222;background:#fff}
+table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .75rem;border-bottom:1px solid #ddd;text-align:right}
+th:first-child,td:first-child{text-align:left}figure{display:inline-block;margin:.5rem 1rem .5rem 0;width:15rem}figcaption{font-size:13px}
+svg.map{width:100%;border:1px solid #ccc}svg.chart{width:100%;max-width:48rem}svg text{font:11px system-ui,sans-serif;fill:#444}.grid{stroke:#e4e4e4}`;
+
+/** A page that needs no other file. `body` is HTML. */
+export function htmlPage(title: string, body: string): string {
+  return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(title)}</title><style>${STYLE}</style></head>\n<body><h1>${escapeHtml(title)}</h1>\n${body}\n</body></html>\n`;
+}
+
+export function escapeHtml(text: string): string {
+  const names: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+  return text.replaceAll(/[&<>"]/gu, (character) => names[character] as string);
+}
