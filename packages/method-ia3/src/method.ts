@@ -1,6 +1,5 @@
 import { defineMethod, float32 } from "@peftjs/core";
 import type {
-  CombineContext,
   DeltaContext,
   FileContext,
   FileForm,
@@ -10,9 +9,10 @@ import type {
   Method,
 } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
+import { combine } from "./combine.ts";
 import { Ia3Config, ia3Wire } from "./config.ts";
 import { scaleDelta, scaleInput, scaleOutput } from "./layer.ts";
-import { sideOf, withPlacement } from "./placement.ts";
+import { expressionFor, sideOf, withPlacement } from "./placement.ts";
 
 /**
  * (IA)³ (Liu et al. 2022, section 3.3): learned vectors rescale the keys and values of attention, y = (x·Wᵀ + b) ⊙ l, and the
@@ -55,29 +55,18 @@ function delta({ site, config, params, below }: DeltaContext<Ia3Config>): { weig
   return { weight, bias: tf.mul(below.bias, tf.reshape(tf.sub(l, 1), [-1])) };
 }
 
-/** Readers tell the two kinds of layers apart by name alone, so layers that were chosen by role are written with their whole paths. */
+/** As many targets as this are written as the endings they share, so that names among them may be gone. */
+const MANY_TARGETS = 20;
+
+/**
+ * Readers tell the two kinds of layers apart by name alone, and names in a list have to be among those of the targets. Where it is not
+ * sure which names those will be, the layers whose input is scaled are written as an expression for their paths.
+ */
 function file({ config, sites }: FileContext<Ia3Config>): FileForm<Ia3Config> {
   const params = new Map(sites.map(({ site, params: tensors }) => [site.path, tensors]));
-  if (config.targetRoles === null) return { config, params };
-  const paths = sites.map(({ site }) => site.path);
+  const { targetModules, feedforwardModules } = config;
+  const named = Array.isArray(targetModules) && targetModules.length < MANY_TARGETS;
+  if (named || typeof feedforwardModules === "string") return { config, params };
   const inner = sites.filter(({ site }) => sideOf(site, config) === "input").map(({ site }) => site.path);
-  return { config: { ...config, targetModules: paths, feedforwardModules: inner }, params };
-}
-
-/** l = Σ wᵢ·lᵢ, as in the Python library; a layer that an adapter leaves alone counts as one. */
-function combine({ adapters, sites }: CombineContext<Ia3Config>): FileForm<Ia3Config> {
-  const { config } = adapters[0] as (typeof adapters)[number];
-  const params = sites.map(({ site, parts }) => {
-    const { shape } = (parts.find((part) => part !== null) as NonNullable<(typeof parts)[number]>).params[
-      "l"
-    ] as HostTensor;
-    const sum = new Float32Array((shape[0] as number) * (shape[1] as number));
-    parts.forEach((part, i) => {
-      const weight = (adapters[i] as (typeof adapters)[number]).weight;
-      const l = part?.params["l"]?.data;
-      for (let j = 0; j < sum.length; j++) sum[j] = (sum[j] as number) + weight * (l?.[j] ?? 1);
-    });
-    return [site.path, { l: float32(sum, [shape[0] as number, shape[1] as number]) }] as const;
-  });
-  return { config, params: new Map(params) };
+  return { config: { ...config, feedforwardModules: expressionFor(inner) }, params };
 }

@@ -43,14 +43,21 @@ const LIBRARY: Readonly<Record<string, Placement>> = {
   qwen3: DECODER,
 };
 
+/** Types whose queries, keys and values come out of one layer. */
+const FUSED = new Set(["deberta", "gpt2", "gpt_bigcode", "gpt_neox", "falcon", "bloom"]);
+
 /**
  * The config with the layers of the model's type where it names none. What it resolves to says for every target which side is scaled.
- * @throws PeftError `TARGET_NOT_FOUND` for a type that the table lacks.
+ * @throws PeftError `TARGET_NOT_FOUND` for a type that the table lacks, and for the paper's placement where queries, keys and values
+ * share a layer.
  */
 export function withPlacement(config: Ia3Config, modelType: string): Ia3Config {
   const { targetModules, targetRoles, feedforwardModules, placement } = config;
   if (targetRoles !== null) return config;
-  if (targetModules === null && placement === "paper") return { ...config, targetRoles: ["key", "value", "ffnDown"] };
+  if (targetModules === null && placement === "paper") {
+    if (FUSED.has(modelType)) throw fused(modelType);
+    return { ...config, targetRoles: ["key", "value", "ffnDown"] };
+  }
   if (targetModules !== null && feedforwardModules !== null) return config;
   const known = LIBRARY[modelType];
   if (known === undefined) {
@@ -66,6 +73,14 @@ export function withPlacement(config: Ia3Config, modelType: string): Ia3Config {
   };
 }
 
+function fused(modelType: string): PeftError {
+  return new PeftError(
+    "TARGET_NOT_FOUND",
+    `(IA)³ in the paper's placement scales keys and values but not queries, which one layer computes together in models of type "${modelType}". ` +
+      'Set placement: "library", which scales all three, or both targetModules and feedforwardModules.',
+  );
+}
+
 /**
  * Which side of a layer its vector scales. As in the Python library a name is any end of a path, whether or not a component starts
  * there. Targets by role need no names: the second feed-forward layer's input is scaled.
@@ -74,4 +89,9 @@ export function sideOf(site: LayerSite, { feedforwardModules: inner }: Ia3Config
   if (inner === null) return site.role === "ffnDown" ? "input" : "output";
   if (typeof inner === "string") return new RegExp(`^(?:${inner})$`, "u").test(site.path) ? "input" : "output";
   return inner.some((end) => site.path.endsWith(end)) ? "input" : "output";
+}
+
+/** The regular expression that names these paths and no others; no names where there are none. */
+export function expressionFor(paths: readonly string[]): string | readonly string[] {
+  return paths.length === 0 ? [] : paths.map((path) => path.replaceAll(".", "\\.")).join("|");
 }
