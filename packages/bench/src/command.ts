@@ -1,16 +1,15 @@
 import { resolve } from "node:path";
 import { PeftError } from "@peftjs/core";
 import { listTasks } from "@peftjs/data";
-import type { TaskInfo } from "@peftjs/data";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { runBench } from "./bench.ts";
 import type { BenchProgress } from "./bench.ts";
+import { bagOfWordsScores } from "./bagOfWords.ts";
 import { presetNames, readExperiment, readMethodSettings } from "./experiment.ts";
 import { registeredMethods } from "./methods.ts";
 import { planRuns } from "./plan.ts";
 import { CommandFailed } from "./program.ts";
 import { plainTable, summaryTable } from "./report.ts";
-import type { References } from "./report.ts";
 import type { RunSpec } from "./results.ts";
 
 interface BenchFlags {
@@ -66,7 +65,7 @@ async function bench(flags: BenchFlags): Promise<void> {
       out,
       runs,
       title: `PEFT.js comparison: ${presetTitle(flags.preset)}`,
-      references: references(),
+      references: bagOfWordsScores(),
       fresh: flags.fresh === true,
       timeoutMilliseconds: flags.timeout * 60_000,
       signal,
@@ -75,22 +74,11 @@ async function bench(flags: BenchFlags): Promise<void> {
   );
   const failed = results.filter((result) => result.status === "error").length;
   if (flags.json === true) process.stdout.write(`${JSON.stringify(results)}\n`);
-  else process.stdout.write(`${plainTable(summaryTable(results, references()))}\n`);
+  else process.stdout.write(`${plainTable(summaryTable(results, bagOfWordsScores()))}\n`);
   process.stderr.write(
     `${runs.length} runs, ${failed} failed, ${((performance.now() - started) / 1000).toFixed(0)} s. Report: ${out}/report.md\n`,
   );
   if (failed > 0 || results.length < runs.length) throw new CommandFailed();
-}
-
-/** The better bag of words of each embedded task, on the metric that the methods are compared by. */
-function references(): References {
-  const best = ({ metrics, bagOfWords }: TaskInfo): number =>
-    Math.max(
-      ...[bagOfWords.unigrams, bagOfWords.unigramsAndBigrams].map(
-        (scores) => scores[metrics[0] ?? ""] ?? Number.NEGATIVE_INFINITY,
-      ),
-    );
-  return Object.fromEntries(listTasks().map((task) => [task.name, best(task)]));
 }
 
 /** Ctrl-C ends the current run; what is finished is on disk. */

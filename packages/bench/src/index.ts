@@ -1,3 +1,4 @@
+export { bagOfWordsScores } from "./bagOfWords.ts";
 export { benchCommand } from "./command.ts";
 export { exitCode, printError, runProgram } from "./program.ts";
 export { registeredMethods } from "./methods.ts";
@@ -6,8 +7,8 @@ export type { BenchOptions, BenchProgress } from "./bench.ts";
 export { planRuns } from "./plan.ts";
 export type { PlanOptions } from "./plan.ts";
 export { Experiment, readExperiment, readMethodSettings } from "./experiment.ts";
-export { RunResult, RunSpec } from "./results.ts";
-export { markdownReport, plainTable, summaryTable } from "./report.ts";
+export { RunResult, RunSpec, runKey, StoredRun } from "./results.ts";
+export { markdownReport, markdownTable, plainTable, summaryTable } from "./report.ts";
 export { fineTune } from "./session/fineTune.ts";
 export type { FineTuned, FineTuneOptions } from "./session/fineTune.ts";
 export { evaluationPlan, openTextModel, schemeOf, trainingPlan } from "./session/textModel.ts";

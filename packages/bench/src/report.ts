@@ -153,7 +153,7 @@ function settingsParagraph(runs: readonly RunSpec[]): string {
   ].join("\n");
 }
 
-function markdownTable(rows: readonly (readonly string[])[]): string {
+export function markdownTable(rows: readonly (readonly string[])[]): string {
   const [heading = [], ...body] = rows.map((row) =>
     row.map((cell) => cell.replaceAll("|", "\\|").replaceAll("\n", " ")),
   );

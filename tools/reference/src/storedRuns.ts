@@ -1,0 +1,33 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { bagOfWordsScores, markdownTable, runKey, StoredRun, summaryTable } from "@peftjs/bench";
+
+/**
+ * Adds the finished runs of the folders that `npm run bench -- --out FOLDER` wrote to packages/bench/results/full.json, and prints
+ * the table of packages/bench/README.md. Times and memory are left out: those runs were made beside other work.
+ *
+ *   npx tsx --conditions=@peftjs/source tools/reference/src/storedRuns.ts [FOLDER…]
+ */
+const file = join(import.meta.dirname, "../../../packages/bench/results/full.json");
+const MEASURED = ["ms/step", "peak memory"];
+
+const stored = new Map(read(file).map((run) => [runKey(run.spec), run]));
+for (const folder of process.argv.slice(2).map((path) => join(path, "runs"))) {
+  for (const name of readdirSync(folder)) {
+    const run = StoredRun.parse(JSON.parse(readFileSync(join(folder, name), "utf8")));
+    if (run.result.status === "ok") stored.set(runKey(run.spec), run);
+  }
+}
+const runs = [...stored.values()];
+writeFileSync(file, `[\n${runs.map((run) => JSON.stringify(run)).join(",\n")}\n]\n`);
+
+const [heading = [], ...rows] = summaryTable(
+  runs.map(({ result }) => result),
+  bagOfWordsScores(),
+);
+const kept = heading.flatMap((title, column) => (MEASURED.includes(title) ? [] : [column]));
+console.log(markdownTable([heading, ...rows].map((row) => kept.map((column) => row[column] ?? ""))));
+
+function read(path: string): StoredRun[] {
+  return StoredRun.array().parse(JSON.parse(readFileSync(path, "utf8")));
+}
