@@ -4,8 +4,8 @@ export type { DType, HalfTensor, HalfType, HostTensor, Named, StoredTensor } fro
 export { isHalf, narrow, widen } from "./halves.ts";
 export { createGenerator, kaimingUniform } from "./random.ts";
 export type { Generator, GeneratorState } from "./random.ts";
-export { weightShape } from "./model/site.ts";
-export type { LayerSite, SiteRole } from "./model/site.ts";
+export { PROMPT, weightShape } from "./model/site.ts";
+export type { LayerSite, PromptShape, SiteRole } from "./model/site.ts";
 export type {
   Architecture,
   AttentionInputs,
@@ -15,6 +15,7 @@ export type {
   Head,
   Initializer,
   ParameterSpec,
+  VirtualTokens,
 } from "./model/model.ts";
 export {
   attention,
@@ -31,8 +32,11 @@ export {
 export type { AttentionOptions, DropoutSite } from "./ops/index.ts";
 export { defineMethod } from "./method/method.ts";
 export type * from "./method/method.ts";
+export { defineInterchange } from "./method/interchange.ts";
+export type { Interchange } from "./method/interchange.ts";
 export { parseConfig } from "./method/parseConfig.ts";
 export { MethodRegistry } from "./method/registry.ts";
+export type { Reader } from "./method/registry.ts";
 export { isInModules, listTargets, patternValue, resolveTargets, targetFields } from "./targeting.ts";
 export type { TargetConfig, TargetContext } from "./targeting.ts";
 export type { AdaptedLayer, Adapter, Override } from "./adapter/adapter.ts";
@@ -76,5 +80,7 @@ export { qr } from "./linalg/qr.ts";
 export type { QrOptions } from "./linalg/qr.ts";
 export { svd } from "./linalg/svd.ts";
 export type { Svd } from "./linalg/svd.ts";
+export { largestEigenPairs } from "./linalg/symmetricEigen.ts";
+export type { EigenPairs } from "./linalg/symmetricEigen.ts";
 export { truncatedSvd } from "./linalg/truncatedSvd.ts";
 export type { TruncatedSvdOptions } from "./linalg/truncatedSvd.ts";

@@ -1,15 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
-import { shortestSuffixes } from "../checkpoint/adapterConfig.ts";
 import { PeftError } from "../errors.ts";
 import { areAlike } from "../method/alike.ts";
-import type { CombineOptions, FileForm, Method } from "../method/method.ts";
-import type { BaseModel } from "../model/model.ts";
+import type { CombineOptions, Method } from "../method/method.ts";
 import type { PeftModel } from "../peftModel.ts";
-import { isInModules, type TargetConfig } from "../targeting.ts";
 import { cloneTensor, type HostTensor } from "../tensors.ts";
-import { createAdapter, hostSite, type Adapter } from "./adapter.ts";
+import { hostSite, type Adapter } from "./adapter.ts";
+import { createFormed, ownValues, type OwnValue } from "./formed.ts";
 import { checkNewName, findAdapter } from "./names.ts";
-import { tokenRowsName, type TokenRows } from "./tokens.ts";
 
 /** How to combine, and settings of the method's own. */
 export interface CombineAdaptersOptions extends CombineOptions {
@@ -51,14 +48,11 @@ export async function combineAdapters(
     options,
   });
   const sources = modulesFrom === undefined ? adapters : [sourceOf(adapters, modulesFrom)];
-  const own = agreedValues(sources);
-  const config = combinedConfig(base, form, { sources, own });
-  const adapter = await createAdapter(base, { name, method: form.method ?? method, config, filled: "all" });
-  fillLayers(adapter, form);
-  for (const [local, { kind, tensor }] of own) {
-    if (kind === "tokens") adapter.params.set(local, tensor);
-    else adapter.overrides.set(local, { kind, tensor });
-  }
+  const adapter = await createFormed(base, {
+    ...{ name, form, method: form.method ?? method, by: `combine of method "${method.name}"` },
+    modulesToSave: sources.flatMap(({ modulesToSave }) => modulesToSave),
+    own: agreedValues(sources),
+  });
   model.insert(adapter);
   return adapter;
 }
@@ -102,26 +96,6 @@ function sourceOf(adapters: readonly Adapter[], name: string): Adapter {
   );
 }
 
-/** A value of an adapter that is no sum: a base parameter that it trains in full, or rows of a table. */
-interface OwnValue {
-  readonly kind: "saved" | "trained" | "tokens";
-  readonly tensor: HostTensor;
-  /** Of token rows. */
-  readonly rows: TokenRows | null;
-}
-
-function ownValues({ overrides, tokens, params }: Adapter): [string, OwnValue][] {
-  return [
-    ...[...overrides].flatMap(([name, { kind, tensor }]): [string, OwnValue][] =>
-      kind === "replaced" ? [] : [[name, { kind, tensor, rows: null }]],
-    ),
-    ...tokens.map((rows): [string, OwnValue] => {
-      const local = tokenRowsName(rows);
-      return [local, { kind: "tokens", tensor: params.get(local) as HostTensor, rows }];
-    }),
-  ];
-}
-
 /** What the adapters have of their own, with new memory; tied parameters share it. */
 function agreedValues(adapters: readonly Adapter[]): Map<string, OwnValue> {
   const agreed = new Map<string, OwnValue>();
@@ -142,43 +116,4 @@ function agreedValues(adapters: readonly Adapter[]): Map<string, OwnValue> {
     }
   }
   return agreed;
-}
-
-/** The method's config for what is combined: its own fields for this, where it has them, may say something else of each adapter. */
-function combinedConfig(
-  base: BaseModel,
-  { config, params }: FileForm<object>,
-  { sources, own }: { readonly sources: readonly Adapter[]; readonly own: ReadonlyMap<string, OwnValue> },
-): object {
-  const modules = [...new Set(sources.flatMap(({ modulesToSave }) => modulesToSave))];
-  const others = base.sites.map(({ path }) => path).filter((path) => !params.has(path) && !isInModules(path, modules));
-  const rows = [...own.values()].flatMap(({ rows: table }) => (table === null ? [] : [[table.path, table.ids]]));
-  const fields: TargetConfig & Record<string, unknown> = {
-    targetModules: shortestSuffixes([...params.keys()], others),
-    ...{ targetRoles: null, excludeModules: null, layersToTransform: null, layersPattern: null },
-    modulesToSave: modules,
-    trainableTokenIndices: rows.length === 0 ? null : (Object.fromEntries(rows) as unknown),
-  };
-  return { ...config, ...Object.fromEntries(Object.entries(fields).filter(([field]) => field in config)) };
-}
-
-function fillLayers(adapter: Adapter, { params }: FileForm<object>): void {
-  for (const { site, names } of adapter.layers) {
-    for (const short of names) {
-      const local = `${site.path}.${short}`;
-      const tensor = params.get(site.path)?.[short];
-      const values = adapter.params.has(local) ? adapter.params : adapter.buffers;
-      if (tensor === undefined && values === adapter.buffers) continue;
-      const expected = (values.get(local) as HostTensor).shape.join(", ");
-      const got = tensor?.shape.join(", ");
-      if (tensor === undefined || got !== expected) {
-        throw new PeftError(
-          "METHOD_INVALID",
-          `combine of method "${adapter.method.name}" gives "${local}" ${got === undefined ? "no value" : `the shape [${got}]`}, ` +
-            `but under the config that it gives the shape is [${expected}].`,
-        );
-      }
-      values.set(local, tensor);
-    }
-  }
 }

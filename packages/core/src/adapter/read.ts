@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { aboutBase, readAdapterConfig } from "../checkpoint/readAdapterConfig.ts";
-import { fileTensors, KEY_PREFIX, matchNames, type FileTensor } from "../checkpoint/keys.ts";
+import { fileTensors, keyPrefix, matchNames, type FileTensor } from "../checkpoint/keys.ts";
 import { PeftError } from "../errors.ts";
 import { readJsonObject } from "../files.ts";
 import { widen } from "../halves.ts";
@@ -11,6 +11,7 @@ import { SafetensorsFile } from "../safetensors/read.ts";
 import type { HostTensor } from "../tensors.ts";
 import { printWarning, type Warn } from "../warnings.ts";
 import { createAdapter, parameterOf, type Adapter, type CreateAdapterOptions } from "./adapter.ts";
+import { interchangedFrom } from "./interchange.ts";
 import { shapeError, tensorsError } from "./readErrors.ts";
 import { tiedNames } from "./tied.ts";
 
@@ -21,6 +22,11 @@ export interface ReadAdapterOptions {
   readonly dir: string;
   /** The methods that may be loaded. */
   readonly methods: MethodRegistry;
+  /**
+   * Name of the method that the adapter shall be of, where the file is of a type that it only shares or can say as well. Default: a
+   * method whose own type it is, else one that can say it.
+   */
+  readonly as?: string;
   /** Regular expression → replacement, applied to the names in the file: for models whose modules were renamed. */
   readonly keyMapping?: Readonly<Record<string, string>>;
   /** Receives what is worth knowing although nothing failed. Default: the console. */
@@ -43,11 +49,12 @@ export async function readAdapter(
   base: BaseModel,
   options: ReadAdapterOptions & { readonly adapterName: string; readonly strict: boolean },
 ): Promise<LoadReport> {
-  const { dir, methods, adapterName, strict, keyMapping = {}, onWarning = printWarning } = options;
+  const { dir, methods, as, adapterName, strict, keyMapping = {}, onWarning = printWarning } = options;
   const folder = await findFolder(dir, adapterName);
   const path = join(folder, CONFIG_FILE);
   const json = await readJsonObject(path);
-  const { method, config, rest } = readAdapterConfig(json, { methods, path, warn: onWarning });
+  const { reader, config, rest } = readAdapterConfig(json, { methods, path, as, warn: onWarning });
+  const method = reader.interchange?.carrier ?? reader.method;
   const about = aboutBase(json, base);
   const file = await SafetensorsFile.open(join(folder, TENSOR_FILE));
   try {
@@ -56,7 +63,8 @@ export async function readAdapter(
       { name: adapterName, method, config, filled: strict ? "all" : "some", configJson: rest, onWarning },
       about,
     );
-    return { adapter, ...(await fill(base, adapter, { file, strict, mapping: keyMapping, about })) };
+    const names = await fill(base, adapter, { file, strict, mapping: keyMapping, about });
+    return { adapter: await interchangedFrom(base, adapter, reader), ...names };
   } finally {
     await file.close();
   }
@@ -92,12 +100,13 @@ async function fill(
 ): Promise<Omit<LoadReport, "adapter">> {
   const expected = new Map(fileTensors(base, adapter).map((tensor) => [tensor.key, tensor]));
   const original = new Map(file.names.map((name) => [rename(name, mapping), name]));
-  const names = matchNames([...expected.keys()], [...original.keys()]);
+  const prefix = keyPrefix(adapter);
+  const names = matchNames([...expected.keys()], [...original.keys()], prefix);
   const source = (target: FileTensor, name: string): Source => ({ target, name: original.get(name) as string });
   const sources = [...names.found].map(([key, name]) => source(expected.get(key) as FileTensor, name));
   const unexpected: string[] = [];
   for (const { name, key } of names.unexpected) {
-    const target = baseTensor(base, adapter, key.slice(KEY_PREFIX.length));
+    const target = baseTensor(base, adapter, { name: key.slice(prefix.length), key });
     if (target === null) unexpected.push(name);
     else sources.push(source(target, name));
   }
@@ -125,7 +134,11 @@ function sameShape(a: { readonly shape: readonly number[] }, b: { readonly shape
  * A base parameter that the file holds although its config does not say so: one outside the adapted layers is saved with the
  * adapter. One of an adapted layer, such as an embedding's table, stands in for the model's own where it differs.
  */
-function baseTensor(base: BaseModel, adapter: Adapter, name: string): FileTensor | null {
+function baseTensor(
+  base: BaseModel,
+  adapter: Adapter,
+  { name, key }: { readonly name: string; readonly key: string },
+): FileTensor | null {
   const parameter = name.replace(/\.base_layer\.(?=[^.]+$)/u, ".");
   if (!base.parameters.has(parameter) || adapter.overrides.has(parameter)) return null;
   const inLayer = parameter !== name;
@@ -135,7 +148,7 @@ function baseTensor(base: BaseModel, adapter: Adapter, name: string): FileTensor
     const kind = inLayer ? "replaced" : "saved";
     for (const tied of tiedNames(base, parameter)) adapter.overrides.set(tied, { kind, tensor });
   };
-  return { key: KEY_PREFIX + name, site: null, read: () => own, write };
+  return { key, site: null, read: () => own, write };
 }
 
 function sameValues({ data: a }: HostTensor, { data: b }: HostTensor): boolean {

@@ -42,7 +42,7 @@ export function toAdapterConfig(base: BaseModel, adapter: Adapter): Json {
   json["peft_type"] = wire.peftType;
   json["inference_mode"] = true;
   json["modules_to_save"] = modulesToSave(base, adapter);
-  if (adapter.layers.length > 0) json["target_modules"] = targetModules(base, adapter);
+  if (adapter.layers.some(({ site }) => site.kind !== "prompt")) json["target_modules"] = targetModules(base, adapter);
   return json;
 }
 
@@ -67,6 +67,11 @@ export function fromAdapterConfig(
     },
     rest: Object.fromEntries(Object.entries(json).filter(([key]) => !dropped.has(key))),
   };
+}
+
+/** Of the keys that an adapter_config.json was loaded with, those that every type of file has. */
+export function commonKeys(json: Readonly<Json>): Json {
+  return Object.fromEntries(Object.entries(json).filter(([key]) => key in ALWAYS));
 }
 
 /** Whether a value says something: it is not null, false or empty. */

@@ -1,6 +1,6 @@
 import { PeftError } from "../errors.ts";
 import type { Method } from "../method/method.ts";
-import type { MethodRegistry } from "../method/registry.ts";
+import type { MethodRegistry, Reader } from "../method/registry.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { Warn } from "../warnings.ts";
 import { fromAdapterConfig, isSet } from "./adapterConfig.ts";
@@ -12,27 +12,36 @@ export interface ReadAdapterConfigOptions {
   /** Of the file, for errors. */
   readonly path: string;
   readonly warn: Warn;
+  /** Name of the method that shall read it. */
+  readonly as?: string | undefined;
+}
+
+/** What an adapter_config.json says. */
+export interface WrittenConfig {
+  readonly reader: Reader;
+  /** Of the reader's method, or of its interchange's carrier. */
+  readonly config: object;
+  /** Keys to write back as they are. */
+  readonly rest: Json;
 }
 
 /**
- * The method of an adapter_config.json, its config, and the keys to write back as they are.
- * @throws PeftError `ADAPTER_CONFIG_INVALID` (no `peft_type`), `METHOD_UNKNOWN`, `ADAPTER_CONFIG_UNSUPPORTED` (a key that changes what
- * the adapter computes and that the method does not offer).
+ * Who reads an adapter_config.json, and what it says.
+ * @throws PeftError `ADAPTER_CONFIG_INVALID` (no `peft_type`), `METHOD_UNKNOWN`, `INTERCHANGE_UNSUPPORTED`, `ADAPTER_CONFIG_UNSUPPORTED`
+ * (a key that changes what the adapter computes and that the method does not offer).
  */
-export function readAdapterConfig(
-  json: Json,
-  { methods, path, warn }: ReadAdapterConfigOptions,
-): { readonly method: Method; readonly config: object; readonly rest: Json } {
+export function readAdapterConfig(json: Json, { methods, path, warn, as }: ReadAdapterConfigOptions): WrittenConfig {
   const type = peftType(json, path);
   if (type !== type.toUpperCase())
     warn(
       `${path} spells its peft_type "${type}". It is read as "${type.toUpperCase()}"; the Python library refuses it.`,
     );
-  const method = methods.byPeftType(type, json);
+  const reader = methods.reader(json, as);
+  const method = reader.interchange?.carrier ?? reader.method;
   requireSupported(method, json, path);
   if (isSet(json["runtime_config"]))
     warn(`${path} holds a runtime_config. It is passed over: such settings belong to a run, not to an adapter.`);
-  return { method, ...fromAdapterConfig(method, json) };
+  return { reader, ...fromAdapterConfig(method, json) };
 }
 
 function peftType(json: Json, path: string): string {

@@ -1,10 +1,11 @@
 import type * as tf from "@tensorflow/tfjs-core";
 import type { z } from "zod";
-import type { BaseModel } from "../model/model.ts";
+import type { BaseModel, VirtualTokens } from "../model/model.ts";
 import type { LayerSite } from "../model/site.ts";
 import type { TargetConfig } from "../targeting.ts";
 import type { HostTensor, Named } from "../tensors.ts";
 import type * as contexts from "./contexts.ts";
+import type { Interchange } from "./interchange.ts";
 
 export type * from "./contexts.ts";
 
@@ -60,6 +61,8 @@ export interface Method<Config extends object = object> {
   readonly config: z.ZodType<Config>;
   readonly wire: Wire<Config>;
   readonly capabilities: Capabilities;
+  /** Other types of adapter file that its adapters can be written as, or read from. */
+  readonly interchange?: readonly Interchange<Config>[];
   /** The config with what follows from the model where it says nothing, e.g. targets by architecture. Default: as it is. */
   resolve?(config: Config, model: Pick<BaseModel, "modelType">): Config;
   /** Which layers it attaches to; null when it attaches to none and only trains existing parameters. */
@@ -71,6 +74,11 @@ export interface Method<Config extends object = object> {
   init?(context: contexts.InitContext<Config>): contexts.InitResult;
   forward?(context: contexts.ForwardContext<Config>): tf.Tensor2D;
   delta?(context: contexts.DeltaContext<Config>): contexts.Delta;
+  /**
+   * Traced: what stands in front of every row of the batch, as embeddings, keys and values, or both. For methods that target the role
+   * "prompt".
+   */
+  virtualTokens?(context: contexts.VirtualTokensContext<Config>): Partial<VirtualTokens>;
   /** Base parameters that are trained as they are (a private copy per adapter; the base stays intact). */
   trains?(context: { readonly name: string; readonly targets: readonly LayerSite[]; readonly config: Config }): boolean;
   /** Traced: added to the loss while training. */
