@@ -1,6 +1,5 @@
-import { createGenerator, matmul, matrix, qr, transpose, truncatedSvd } from "@peftjs/core";
+import { createGenerator, largestEigenPairs, matmul, matrix, qr, transpose, truncatedSvd } from "@peftjs/core";
 import type { HostMatrix } from "@peftjs/core";
-import { largestEigenPairs } from "./symmetricEigen.ts";
 
 /** Principal components of all rows seen so far. */
 export interface Pca {

@@ -1,5 +1,4 @@
-import { matrix } from "@peftjs/core";
-import type { HostMatrix } from "@peftjs/core";
+import { matrix, type HostMatrix } from "./matrix.ts";
 
 export interface EigenPairs {
   /** Descending. */
