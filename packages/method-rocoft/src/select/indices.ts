@@ -1,0 +1,93 @@
+import { PeftError, patternValue } from "@peftjs/core";
+import type { Generator, LayerSite, SiteContext } from "@peftjs/core";
+import { selectionOf, type RocoftConfig } from "../config.ts";
+
+/**
+ * What calibration hands to `init`: the chosen coordinates of every layer by path, ascending. Rows and columns as themselves, an entry
+ * (i, j) as i·in + j.
+ */
+export type ChosenCoordinates = ReadonlyMap<string, Int32Array>;
+
+export interface SelectContext extends SiteContext<RocoftConfig> {
+  readonly generator: Generator;
+  /** Missing where nothing was scored: the values are about to be read from a file. */
+  readonly chosen?: ChosenCoordinates | undefined;
+}
+
+/** How many rows, columns or entries a layer has. */
+export function coordinateCount({ inFeatures, outFeatures }: LayerSite, mode: RocoftConfig["mode"]): number {
+  return { row: outFeatures, column: inFeatures, entries: inFeatures * outFeatures }[mode];
+}
+
+/**
+ * How many of them learn: r, at most all; k entries by `density` (rounded), `count` or `matchRows`·in.
+ */
+export function selectedCount({ site, config }: SiteContext<RocoftConfig>): number {
+  const all = coordinateCount(site, config.mode);
+  const listed = listedCoordinates({ site, config });
+  if (listed !== null) return listed.length;
+  if (config.mode !== "entries") return Math.min(config.rank, all);
+  const { density, count, matchRows } = config;
+  return Math.min(count ?? (matchRows === null ? Math.round((density ?? 0) * all) : matchRows * site.inFeatures), all);
+}
+
+/** Whether the coordinates of a layer are 0 … k−1, whatever its values. */
+export function areLeading({ site, config }: SiteContext<RocoftConfig>): boolean {
+  return selectionOf(config) === "first" && listedCoordinates({ site, config }) === null;
+}
+
+/**
+ * The coordinates of a layer that learn, ascending: as listed for it, or chosen as `select` says. Random ones are drawn without
+ * replacement.
+ */
+export function selectCoordinates({ site, config, generator, chosen }: SelectContext): Int32Array {
+  const listed = listedCoordinates({ site, config });
+  if (listed !== null) return listed;
+  const [all, k] = [coordinateCount(site, config.mode), selectedCount({ site, config })];
+  const selection = selectionOf(config);
+  if (selection === "random") return drawDistinct(k, all, generator);
+  if (selection === "last") return Int32Array.from({ length: k }, (_, i) => all - k + i);
+  if (selection === "uniform") return Int32Array.from({ length: k }, (_, i) => Math.floor(((i + 0.5) * all) / k));
+  const first = Int32Array.from({ length: k }, (_, i) => i);
+  return selection === "first" ? first : (chosen?.get(site.path) ?? first);
+}
+
+/** int32 values of a layer's `indices`: [r], or [2, k] of rows i and columns j. */
+export function indexValues(
+  coordinates: Int32Array,
+  { mode, inFeatures }: { readonly mode: RocoftConfig["mode"]; readonly inFeatures: number },
+): Int32Array {
+  if (mode !== "entries") return coordinates;
+  const k = coordinates.length;
+  return Int32Array.from({ length: 2 * k }, (_, i) =>
+    i < k ? Math.floor((coordinates[i] as number) / inFeatures) : (coordinates[i - k] as number) % inFeatures,
+  );
+}
+
+/** The list that the config has for a layer, ascending. */
+function listedCoordinates({ site, config }: SiteContext<RocoftConfig>): Int32Array | null {
+  const list = patternValue(config.indices, site.path);
+  if (list === undefined) return null;
+  const { inFeatures, outFeatures } = site;
+  const flat = list.map((entry) => {
+    const [i, j] = typeof entry === "number" ? [entry, entry] : entry;
+    const fits = (config.mode === "column" || i < outFeatures) && (config.mode === "row" || j < inFeatures);
+    if (fits) return typeof entry === "number" ? entry : i * inFeatures + j;
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `indices names ${config.mode === "entries" ? "the entry" : `the ${config.mode}`} ${JSON.stringify(entry)} of "${site.path}", ` +
+        `whose weight has ${outFeatures} rows and ${inFeatures} columns. Indices count from 0.`,
+    );
+  });
+  return Int32Array.from(flat).sort();
+}
+
+/** k of the numbers 0 … n−1, ascending, every choice equally likely (Floyd: the j-th draw is of 0 … n−k+j). */
+function drawDistinct(k: number, n: number, generator: Generator): Int32Array {
+  const drawn = new Set<number>();
+  for (let last = n - k; last < n; last++) {
+    const value = generator.next32() % (last + 1);
+    drawn.add(drawn.has(value) ? last : value);
+  }
+  return Int32Array.from(drawn).sort();
+}
