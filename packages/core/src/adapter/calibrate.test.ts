@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
 import { added, BATCH, tinyModel, type AddedConfig } from "../../test/tiny.ts";
 import { defineMethod, float32, int32, peft } from "../index.ts";
-import type { CalibrateContext, HostTensor, LayerInputs, Method, Named, TensorRunner } from "../index.ts";
+import type { CalibrateContext, HostTensor, LayerValues, Method, Named, TensorRunner } from "../index.ts";
 import { hostRunner } from "../runner.ts";
 
 installMatchers();
@@ -62,18 +62,27 @@ function engineLike(): TensorRunner & { readonly log: string[] } {
 
 const targets = { targetModules: ["embed", "query", "value"] };
 
-async function inputsOf(data: Named<HostTensor>, runner?: TensorRunner): Promise<LayerInputs> {
-  let inputs: LayerInputs = new Map();
+async function inputsOf(data: Named<HostTensor>, runner?: TensorRunner): Promise<LayerValues> {
+  return (await layersOf(data, runner)).inputs;
+}
+
+interface Layers {
+  readonly inputs: LayerValues;
+  readonly outputs: LayerValues;
+}
+
+async function layersOf(data: Named<HostTensor>, runner?: TensorRunner): Promise<Layers> {
+  let layers: Layers = { inputs: new Map(), outputs: new Map() };
   const method: Method<AddedConfig> = {
     ...measuring(),
     calibrate: async (context) => {
-      inputs = await context.layerInputs(data);
+      layers = { inputs: await context.layerInputs(data), outputs: await context.layerOutputs(data) };
       return { config: { ...context.config, targetModules: ["value"] } };
     },
     init: (context) => added.init?.(context) ?? { params: {} },
   };
   await peft(tinyModel()).use(method, targets).apply({ runner });
-  return inputs;
+  return layers;
 }
 
 describe("calibrate", () => {
@@ -116,6 +125,22 @@ describe("calibrate", () => {
     },
   );
 
+  it.each([undefined, engineLike()])("hands out the output of every layer, its bias included", async (runner) => {
+    const { inputs, outputs } = await layersOf(batch, runner);
+    const base = tinyModel();
+    const path = "body.layer.0.query";
+    const read = (name: string): tf.Tensor => {
+      const { data, shape } = base.parameters.get(name) as HostTensor;
+      return tf.tensor(data, [...shape]);
+    };
+    const { data, shape } = inputs.get(path) as HostTensor;
+    const product = tf.matMul(tf.tensor(data, [...shape]), read(`${path}.weight`), false, true);
+    expect(outputs.get(path)).toBeAllClose(tf.add(product, read(`${path}.bias`)), tol.float32);
+    expect(outputs.get("body.embed")).toBeAllClose(inputs.get(path) as HostTensor, tol.exact);
+    expect([...outputs.keys()]).toEqual([...inputs.keys()]);
+    expect(outputs.get("body.layer.1.query")).not.toBe(outputs.get("body.layer.1.value"));
+  });
+
   it("tells a method that there is no data, and runs nothing then", async () => {
     const engine = engineLike();
     const seen: (CalibrateContext<AddedConfig>["batches"] | string[])[] = [];
@@ -148,7 +173,11 @@ describe("calibrate", () => {
 
   it("gives its program back when the method fails", async () => {
     const engine = engineLike();
-    const method = { ...measuring(), calibrate: () => Promise.reject(new Error("no")) };
+    const calibrate = async ({ layerInputs }: CalibrateContext<AddedConfig>): Promise<never> => {
+      await layerInputs(batch);
+      throw new Error("no");
+    };
+    const method = { ...measuring(), calibrate };
     await expect(peft(tinyModel()).use(method).apply({ runner: engine })).rejects.toThrow("no");
     expect(engine.log.at(-1)).toBe("dispose");
   });

@@ -1,4 +1,4 @@
-import type { Calibration, LayerInputs } from "../method/contexts.ts";
+import type { Calibration, LayerValues } from "../method/contexts.ts";
 import type { Method } from "../method/method.ts";
 import { LayeredForward } from "../model/layeredForward.ts";
 import type { BaseModel } from "../model/model.ts";
@@ -34,59 +34,73 @@ export async function calibrate(
 ): Promise<Calibration<object>> {
   if (method.calibrate === undefined) return {};
   const runner = data.runner ?? hostRunner;
-  const probe = createProbe(base, sites, runner);
+  const inputs = createProbe(base, { sites, runner, side: "input" });
+  const outputs = createProbe(base, { sites, runner, side: "output" });
   const backward = createGradientProbe(base, sites, runner);
   try {
     return await method.calibrate({
       ...{ model: base, sites, config, generator, warn },
       batches: data.batches ?? null,
-      layerInputs: (batch) => probe.layerInputs(batch),
+      layerInputs: (batch) => inputs.values(batch),
+      layerOutputs: (batch) => outputs.values(batch),
       gradients: (batch, options) => backward.gradients(batch, options),
     });
   } finally {
-    await probe.dispose();
-    await backward.dispose();
+    for (const probe of [inputs, outputs, backward]) await probe.dispose();
   }
 }
 
 interface Probe {
-  layerInputs(batch: Named<HostTensor>): Promise<LayerInputs>;
-  dispose(): void | Promise<void>;
+  values(batch: Named<HostTensor>): Promise<LayerValues>;
+  dispose(): Promise<void>;
 }
 
-/** One compiled program that runs the base model and returns what goes into its layers, each distinct input once. */
-function createProbe(base: BaseModel, sites: readonly LayerSite[], runner: TensorRunner): Probe {
+interface ProbeOptions {
+  readonly sites: readonly LayerSite[];
+  readonly runner: TensorRunner;
+  /** What goes into the layers, or what comes out of them. */
+  readonly side: "input" | "output";
+}
+
+/** One program, compiled when it is first needed, that runs the base model and returns one side of its layers, each distinct tensor once. */
+function createProbe(base: BaseModel, { sites, runner, side }: ProbeOptions): Probe {
   const view = bareView(base);
   const byPath = new Map(base.sites.map((site) => [site.path, site]));
   const wanted = new Set(sites.map(({ path }) => path));
-  /** Path of a layer → path of the first layer with the same input. Found out when the model is traced. */
+  /** Path of a layer → path of the first layer with the same tensor. Found out when the model is traced. */
   const sources = new Map<string, string>();
-  const program = runner.compile(
-    ({ frozen = {}, batch = {} }) => {
-      const inputs = new Map<number, string>();
-      const found: Record<string, (typeof batch)[string]> = {};
-      base.forward(
-        new LayeredForward({
-          ...{ sites: byPath, view, tensors: [frozen], training: false },
-          observe: (path, x, { id }) => {
-            if (!wanted.has(path)) return;
-            const source = inputs.get(id) ?? path;
-            inputs.set(id, source);
-            sources.set(path, source);
-            found[source] ??= x;
-          },
-        }),
-        batch,
-      );
-      return { inputs: found };
-    },
-    { constant: ["frozen"] },
-  );
+  const compile = (): ReturnType<TensorRunner["compile"]> =>
+    runner.compile(
+      ({ frozen = {}, batch = {} }) => {
+        const tensors = new Map<number, string>();
+        const found: Record<string, (typeof batch)[string]> = {};
+        base.forward(
+          new LayeredForward({
+            ...{ sites: byPath, view, tensors: [frozen], training: false },
+            observe: ({ path, x, source, y }) => {
+              if (!wanted.has(path)) return;
+              const { id } = side === "input" ? source : y;
+              const first = tensors.get(id) ?? path;
+              tensors.set(id, first);
+              sources.set(path, first);
+              found[first] ??= side === "input" ? x : y;
+            },
+          }),
+          batch,
+        );
+        return { layers: found };
+      },
+      { constant: ["frozen"] },
+    );
+  let program: ReturnType<typeof compile> | null = null;
   return {
-    layerInputs: async (batch) => {
-      const { inputs = {} } = await program.run({ frozen: view.frozen, batch });
-      return new Map([...sources].map(([path, source]) => [path, inputs[source] as HostTensor]));
+    values: async (batch) => {
+      program ??= compile();
+      const { layers = {} } = await program.run({ frozen: view.frozen, batch });
+      return new Map([...sources].map(([path, source]) => [path, layers[source] as HostTensor]));
     },
-    dispose: () => program.dispose(),
+    dispose: async () => {
+      await program?.dispose();
+    },
   };
 }

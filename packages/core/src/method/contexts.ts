@@ -12,8 +12,8 @@ export interface SiteContext<Config> {
   readonly config: Config;
 }
 
-/** Inputs of layers for one batch, of the base model in evaluation. */
-export type LayerInputs = ReadonlyMap<string, HostTensor>;
+/** What goes into layers, or comes out of them, for one batch; of the base model in evaluation. */
+export type LayerValues = ReadonlyMap<string, HostTensor>;
 
 /** Gradients by name of a base parameter, as it is stored. */
 export type WeightGradients = ReadonlyMap<string, HostTensor>;
@@ -31,7 +31,9 @@ export interface CalibrateContext<Config> {
   /** The caller's batches, from the first one each time they are iterated; null when the caller gave none. */
   readonly batches: Iterable<Named<HostTensor>> | null;
   /** Runs the base model on a batch: the input of every site, by path, [n, in] (ids of an embedding: [n]). Layers that share their input share the tensor. */
-  layerInputs(batch: Named<HostTensor>): Promise<LayerInputs>;
+  layerInputs(batch: Named<HostTensor>): Promise<LayerValues>;
+  /** In the same way the output of every site, [n, out], its bias included. */
+  layerOutputs(batch: Named<HostTensor>): Promise<LayerValues>;
   /**
    * Gradient of the base model's mean loss on a labelled batch by the weight and the bias of every site, in stored layout, zeros where
    * the loss depends on nothing of it. One call at a time; ask for some sites after others to bound memory: a change of sites makes a

@@ -22,11 +22,19 @@ export interface LayeredForwardOptions {
   readonly adapterIndex?: tf.Tensor1D | undefined;
   /** Factor of what each active adapter adds to its layers, [active adapters]. */
   readonly adapterScale?: tf.Tensor1D | undefined;
-  /**
-   * Told what goes into each layer, [n, in] or ids [n], and which tensor of the model that is: the same one for layers that share it.
-   * The model then computes every position of every block.
-   */
-  readonly observe?: ((path: string, x: tf.Tensor, source: tf.Tensor) => void) | undefined;
+  /** Told of each layer that has been computed. The model then computes every position of every block. */
+  readonly observe?: ((layer: ObservedLayer) => void) | undefined;
+}
+
+/** What goes into a layer and what comes out of it. */
+export interface ObservedLayer {
+  readonly path: string;
+  /** [n, in], or ids [n]. */
+  readonly x: tf.Tensor;
+  /** The tensor of the model that x is: the same one for layers that share it. */
+  readonly source: tf.Tensor;
+  /** [n, out]. */
+  readonly y: tf.Tensor;
 }
 
 /** x → y of a layer, with or without adapters around it. */
@@ -71,17 +79,17 @@ export class LayeredForward implements Forward {
   linear(path: string, x: tf.Tensor): tf.Tensor {
     const site = this.#site(path, "linear");
     const flat = x.rank === 2 ? (x as tf.Tensor2D) : (tf.reshape(x, [-1, site.inFeatures]) as tf.Tensor2D);
-    this.#options.observe?.(path, flat, x);
     const y = this.#layer(site, flat);
+    this.#options.observe?.({ path, x: flat, source: x, y });
     return x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), site.outFeatures]);
   }
 
   embedding(path: string, ids: tf.Tensor): tf.Tensor {
     const site = this.#site(path, "embedding");
     const flat = ids.rank === 1 ? ids : tf.reshape(ids, [-1]);
-    this.#options.observe?.(path, flat, ids);
     // Methods see the ids where a linear layer has its input; the contract names one type for both.
     const y = this.#layer(site, flat as unknown as tf.Tensor2D);
+    this.#options.observe?.({ path, x: flat, source: ids, y });
     return ids.rank === 1 ? y : tf.reshape(y, [...ids.shape, site.outFeatures]);
   }
 

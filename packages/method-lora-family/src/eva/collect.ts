@@ -1,5 +1,5 @@
 import { PeftError } from "@peftjs/core";
-import type { CalibrateContext, HostTensor, LayerInputs, LayerSite, Named, Warn } from "@peftjs/core";
+import type { CalibrateContext, HostTensor, LayerSite, LayerValues, Named, Warn } from "@peftjs/core";
 import { loraSiteConfig } from "../lora/config.ts";
 import type { LoraConfig } from "../lora/config.ts";
 import { convergedComponents, explainedVarianceRatios, updatePca } from "./incrementalPca.ts";
@@ -60,7 +60,7 @@ export function rankLayers(groups: readonly LayerGroup[], config: LoraConfig): R
 /** Linear layers by their input: layers that share it have the same tensor. k = round(r·ρ), of the largest r in the group. */
 function groupByInput(
   { sites, config }: CalibrateContext<LoraConfig>,
-  inputs: LayerInputs,
+  inputs: LayerValues,
   rho: number,
 ): readonly LayerGroup[] {
   const sharing = new Map<HostTensor, LayerSite[]>();
@@ -76,7 +76,7 @@ function groupByInput(
 }
 
 interface Observation {
-  readonly inputs: LayerInputs;
+  readonly inputs: LayerValues;
   readonly batch: Named<HostTensor>;
   readonly settings: EvaSettings;
   readonly config: LoraConfig;
