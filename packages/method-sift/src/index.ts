@@ -1,1 +1,7 @@
-export {};
+export { sift } from "./method.ts";
+export { SiftConfig } from "./config.ts";
+export { budgetOf } from "./budget.ts";
+export type { Budget } from "./budget.ts";
+export { largest } from "./largest.ts";
+export { scatter, scatterWeight, sparseProduct } from "./layer.ts";
+export type { Entries } from "./layer.ts";

@@ -16,7 +16,7 @@ export interface Count {
 
 /**
  * What a method adds to a model, from shapes alone: its `init` runs on small stand-ins of the layers. How many parameters a layer gets
- * is c₀ + c₁·in + c₂·out for every method here; a fourth stand-in checks that it is.
+ * is c₀ + c₁·in + c₂·out for most methods; a fourth stand-in checks that it is, and where it is not, `init` runs once per size of layer.
  */
 export function countTrainable<Config extends object>(
   method: Method<Config>,
@@ -28,12 +28,12 @@ export function countTrainable<Config extends object>(
   const rules = method.targets(config);
   const targets = rules === null ? [] : resolveTargets(rules, model);
   const known = new Map<string, SizeOf>();
-  const sizes = targets.map((site) => {
+  const found = targets.map((site) => {
     const own = method.siteConfig?.({ site, config }) ?? config;
     // What a method does with a layer may depend on its role and name.
     const name = site.path.split(".").slice(-2);
     const key = JSON.stringify([site.kind, site.layout, site.role, name, site.bias === null, own]);
-    const sizeAt = known.get(key) ?? affine(method, site, own);
+    const sizeAt = known.get(key) ?? sizes(method, site, own);
     known.set(key, sizeAt);
     return sizeAt(site);
   });
@@ -42,8 +42,8 @@ export function countTrainable<Config extends object>(
   const trained = model.parameters.filter(
     (parameter) => !copies.includes(parameter) && method.trains?.({ name: parameter.name, targets, config }) === true,
   );
-  const adapter = total(sizes.map(({ params }) => params));
-  const buffers = total(sizes.map(({ buffers }) => buffers));
+  const adapter = total(found.map(({ params }) => params));
+  const buffers = total(found.map(({ buffers }) => buffers));
   const elements = (list: Described["parameters"]): number => total(list.map(({ shape }) => sizeOf(shape)));
   return {
     targets: targets.length,
@@ -61,9 +61,9 @@ type SizeOf = (site: Pick<LayerSite, "inFeatures" | "outFeatures">) => Size;
 
 const UNIT = 64;
 
-function affine<Config extends object>(method: Method<Config>, like: LayerSite, config: Config): SizeOf {
-  const at = (inUnits: number, outUnits: number): Size => {
-    const site = { ...like, inFeatures: inUnits * UNIT, outFeatures: outUnits * UNIT };
+function sizes<Config extends object>(method: Method<Config>, like: LayerSite, config: Config): SizeOf {
+  const at: SizeOf = ({ inFeatures, outFeatures }) => {
+    const site = { ...like, inFeatures, outFeatures };
     const result = method.init?.({
       ...{ site, config, generator: blankGenerator(), calibration: undefined },
       weight: zeros(weightShape(site)),
@@ -71,7 +71,14 @@ function affine<Config extends object>(method: Method<Config>, like: LayerSite, 
     });
     return { params: elementsOf(result?.params), buffers: elementsOf(result?.buffers) };
   };
-  const [one, wider, taller, both] = [at(1, 1), at(2, 1), at(1, 2), at(2, 3)];
+  return affine(at) ?? once(at);
+}
+
+/** c₀ + c₁·in + c₂·out from small layers; null where that is not what sizes grow by. */
+function affine(at: SizeOf): SizeOf | null {
+  const units = (inUnits: number, outUnits: number): Size =>
+    at({ inFeatures: inUnits * UNIT, outFeatures: outUnits * UNIT });
+  const [one, wider, taller, both] = [units(1, 1), units(2, 1), units(1, 2), units(2, 3)];
   const plane =
     (part: keyof Size) =>
     ({ inFeatures, outFeatures }: Pick<LayerSite, "inFeatures" | "outFeatures">): number =>
@@ -80,9 +87,17 @@ function affine<Config extends object>(method: Method<Config>, like: LayerSite, 
       (taller[part] - one[part]) * (outFeatures / UNIT - 1);
   const sizeAt: SizeOf = (site) => ({ params: plane("params")(site), buffers: plane("buffers")(site) });
   const foretold = sizeAt({ inFeatures: 2 * UNIT, outFeatures: 3 * UNIT });
-  if (foretold.params !== both.params || foretold.buffers !== both.buffers)
-    throw new Error(`The size of a layer of "${method.name}" does not grow evenly with its inputs and outputs`);
-  return sizeAt;
+  return foretold.params === both.params && foretold.buffers === both.buffers ? sizeAt : null;
+}
+
+function once(at: SizeOf): SizeOf {
+  const known = new Map<string, Size>();
+  return (site) => {
+    const key = `${site.inFeatures}/${site.outFeatures}`;
+    const size = known.get(key) ?? at(site);
+    known.set(key, size);
+    return size;
+  };
 }
 
 function elementsOf(tensors: Named<{ readonly shape: readonly number[] }> = {}): number {

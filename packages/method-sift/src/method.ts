@@ -1,0 +1,123 @@
+import { cloneTensor, defineMethod, float32, int32, PeftError, zeros } from "@peftjs/core";
+import type {
+  Delta,
+  DeltaContext,
+  FileContext,
+  FileForm,
+  ForwardContext,
+  HostTensor,
+  InitContext,
+  InitResult,
+  Method,
+  Named,
+} from "@peftjs/core";
+import * as tf from "@tensorflow/tfjs-core";
+import { budgetOf } from "./budget.ts";
+import { SiftConfig, siftWire } from "./config.ts";
+import { scatter, scatterWeight, sparseProduct } from "./layer.ts";
+import type { Entries } from "./layer.ts";
+import { select } from "./select.ts";
+import type { Chosen, Selection } from "./select.ts";
+
+/**
+ * SIFT (Song et al. 2024): of every weight and bias the k entries with the largest gradient at the start are trained, W[I] = W₀[I] + δ;
+ * everything else stays. δ starts at zero, and it alone has gradients and optimizer state.
+ */
+export const sift: Method<SiftConfig> = defineMethod<SiftConfig>({
+  name: "sift",
+  description: "Trains the entries of the weights that have the largest gradients, and leaves the rest.",
+  package: "@peftjs/method-sift",
+  config: SiftConfig,
+  wire: siftWire,
+  capabilities: { merge: true, multiAdapter: true, identityAtStart: true, needsData: true },
+  targets: (config) => config,
+  calibrate: select,
+  init,
+  forward,
+  delta,
+  parameterGroup: ({ config }) => (config.weightDecayMode === "none" ? { weightDecay: 0 } : {}),
+  file,
+});
+
+function init({ site, config, calibration, ...own }: InitContext<SiftConfig>): InitResult {
+  if (site.kind !== "linear") {
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `SIFT trains entries of linear layers only, and "${site.path}" is of kind ${site.kind}. Leave it out of targetModules.`,
+    );
+  }
+  const { weight, bias } = (calibration as Selection | undefined)?.get(site.path) ?? placeholder(site, config);
+  // What decays as a weight is trained as one: the values are W[I], and δ is what they differ by from where they start.
+  const origin = config.weightDecayMode === "weight" ? entriesAt(own.weight, weight, site) : null;
+  return {
+    params: {
+      values: origin === null ? zeros([weight.length]) : cloneTensor(origin),
+      ...(bias.length === 0 ? {} : { biasValues: zeros([bias.length]) }),
+    },
+    buffers: {
+      indices: int32(weight, [weight.length]),
+      ...(bias.length === 0 ? {} : { biasIndices: int32(bias, [bias.length]) }),
+      ...(origin === null ? {} : { origin }),
+    },
+  };
+}
+
+/** Places to be replaced by a file's. */
+function placeholder(site: InitContext<SiftConfig>["site"], config: SiftConfig): Chosen {
+  const { weight, bias } = budgetOf(site, config);
+  const first = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
+  return { weight: first(weight), bias: first(bias) };
+}
+
+/** W[I] [k], for places in (out, in) order. */
+function entriesAt(
+  { data }: HostTensor,
+  places: Int32Array,
+  { layout, inFeatures, outFeatures }: InitContext<SiftConfig>["site"],
+): HostTensor {
+  const at = (place: number): number =>
+    layout === "out_in" ? place : (place % inFeatures) * outFeatures + Math.floor(place / inFeatures);
+  return float32(
+    Float32Array.from(places, (place) => data[at(place)] as number),
+    [places.length],
+  );
+}
+
+function forward({ site, params, x, base, innermost, weight, bias }: ForwardContext<SiftConfig>): tf.Tensor2D {
+  const product = sparseProduct(x, entriesOf(params), { site, weight: innermost ? weight : null });
+  const below = innermost ? bias : base(x);
+  return [below, biasChange(params, site.outFeatures)].reduce<tf.Tensor2D>(
+    (sum, term) => (term === null ? sum : tf.add(sum, term)),
+    product,
+  );
+}
+
+function delta({ site, params }: DeltaContext<SiftConfig>): Delta {
+  const bias = biasChange(params, site.outFeatures);
+  return { weight: scatterWeight(entriesOf(params), site), ...(bias === null ? {} : { bias }) };
+}
+
+/** δ and I of the weight. */
+function entriesOf({ values, indices, origin }: Named<tf.Tensor>): Entries {
+  const change = origin === undefined ? values : tf.sub(values as tf.Tensor, origin);
+  return { values: change as tf.Tensor1D, indices: indices as tf.Tensor1D };
+}
+
+function biasChange({ biasValues, biasIndices }: Named<tf.Tensor>, size: number): tf.Tensor1D | null {
+  if (biasValues === undefined) return null;
+  return scatter({ values: biasValues as tf.Tensor1D, indices: biasIndices as tf.Tensor1D }, size);
+}
+
+/** Increments, however they were trained: an adapter that is read does not know the weights that they started from. */
+function file({ config, sites }: FileContext<SiftConfig>): FileForm<SiftConfig> {
+  const increments = ({ origin, ...params }: Named<HostTensor>): Named<HostTensor> => {
+    if (origin === undefined) return params;
+    const { data, shape } = params["values"] as HostTensor;
+    const change = Float32Array.from(data, (value, i) => value - (origin.data[i] as number));
+    return { ...params, values: float32(change, shape) };
+  };
+  return {
+    config: config.weightDecayMode === "weight" ? { ...config, weightDecayMode: "none" } : config,
+    params: new Map(sites.map(({ site, params }) => [site.path, increments(params)])),
+  };
+}
