@@ -70,6 +70,48 @@ describe("a method's own file", () => {
     expect(model.adapters.get("default")?.config).toMatchObject({ dropout: 0.25 });
   });
 
+  it("is made into the adapter again by `restore`, which sees the layer's weight", async () => {
+    const plus = (a: HostTensor, b: HostTensor, sign = 1): HostTensor =>
+      float32(
+        Float32Array.from(a.data, (value, i) => value + sign * (b.data[i] as number)),
+        a.shape,
+      );
+    const startOf = (weight: HostTensor): HostTensor => float32(weight.data.slice(0, 8) as Float32Array, [2, 4]);
+    const relative: Method<AddedConfig> = {
+      ...moving,
+      init: ({ fromFile, weight }) => {
+        const start = fromFile ? zeros([2, 4]) : startOf(weight);
+        return { params: { a: start, b: zeros([4, 2]) }, buffers: { start } };
+      },
+      file: ({ config, sites }) => ({
+        config,
+        params: new Map(
+          sites.map(({ site, params: { a, b, start } }) => [
+            site.path,
+            { a: plus(a as HostTensor, start as HostTensor, -1), b: b as HostTensor },
+          ]),
+        ),
+      }),
+      restore: ({ params, weight }) => ({
+        a: plus(startOf(weight), params["a"] as HostTensor),
+        start: startOf(weight),
+      }),
+    };
+    const dir = fresh();
+    const model = await peft(tinyModel()).use(relative, { dropout: 0 }).apply();
+    fill(model, 3);
+    await saveAdapter(model, { dir });
+    const loaded = new PeftModel(tinyModel());
+    const { adapter } = await loadAdapter(loaded, { dir, methods: new MethodRegistry().use(relative) });
+    const own = model.adapters.get("default");
+    const local = "body.layer.0.query";
+    expect(adapter.buffers.get(`${local}.start`)).toEqual(own?.buffers.get(`${local}.start`));
+    const [read, held] = [adapter, own].map((either) => either?.params.get(`${local}.a`) as HostTensor);
+    // A difference rounds.
+    expect(read).toBeAllClose(held as HostTensor, tol.deep);
+    expect(logits(loaded)).toBeAllClose(logits(model), tol.deep);
+  });
+
   it("leaves out tensors that have no name in it, and state", async () => {
     const dir = fresh();
     await saveAdapter(await trainedMoving(), { dir, native: true });

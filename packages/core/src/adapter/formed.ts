@@ -5,6 +5,7 @@ import type { BaseModel } from "../model/model.ts";
 import { isInModules, type TargetConfig } from "../targeting.ts";
 import type { HostTensor } from "../tensors.ts";
 import { createAdapter, type Adapter } from "./adapter.ts";
+import { restoreLayers } from "./restore.ts";
 import { tokenRowsName, type TokenRows } from "./tokens.ts";
 
 /** A value of an adapter that is none of its layers': a base parameter that it trains in full, or rows of a table. */
@@ -51,6 +52,7 @@ export async function createFormed(base: BaseModel, options: CreateFormedOptions
     config: formConfig(base, options),
   });
   fillLayers(adapter, form, options.by);
+  restoreLayers(base, adapter);
   for (const [local, { kind, tensor }] of own) {
     if (kind === "tokens") adapter.params.set(local, tensor);
     else adapter.overrides.set(local, { kind, tensor });

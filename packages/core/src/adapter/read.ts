@@ -13,6 +13,7 @@ import { printWarning, type Warn } from "../warnings.ts";
 import { createAdapter, parameterOf, type Adapter, type CreateAdapterOptions } from "./adapter.ts";
 import { interchangedFrom } from "./interchange.ts";
 import { shapeError, tensorsError } from "./readErrors.ts";
+import { restoreLayers } from "./restore.ts";
 import { tiedNames } from "./tied.ts";
 
 export const CONFIG_FILE = "adapter_config.json";
@@ -64,6 +65,7 @@ export async function readAdapter(
       about,
     );
     const names = await fill(base, adapter, { file, strict, mapping: keyMapping, about });
+    restoreLayers(base, adapter);
     return { adapter: await interchangedFrom(base, adapter, reader), ...names };
   } finally {
     await file.close();

@@ -90,6 +90,11 @@ export interface Method<Config extends object = object> {
   parameterGroup?(context: contexts.ParameterContext<Config>): contexts.ParameterGroup;
   /** What the file holds. Default: the config, and the parameters and buffers as they are. */
   file?(context: contexts.FileContext<Config>): contexts.FileForm<Config>;
+  /**
+   * The other way round: a site's parameters and buffers as the method holds them, from those of its file; what is left out is the same
+   * in both. `weight` is the base model's, as it is stored.
+   */
+  restore?(context: contexts.HostSite<Config> & { readonly weight: HostTensor }): Named<HostTensor>;
   /** A new adapter from several: its config and parameters. Methods that share the function and the `peftType` may be mixed. */
   combine?(context: contexts.CombineContext<Config>): contexts.CombinedForm<Config>;
   /**
