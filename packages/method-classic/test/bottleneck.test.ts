@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadAdapter, MethodRegistry, peft, PeftModel, saveAdapter } from "@peftjs/core";
+import { loadAdapter, MethodRegistry, peft, PeftModel, saveAdapter, writeSafetensors } from "@peftjs/core";
 import type { BaseModel, HostTensor, Method } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
@@ -14,6 +14,7 @@ import {
   logits,
   perturb,
   readAdapterConfig,
+  readAdapterTensors,
   readReference,
   referenceBatch,
 } from "@peftjs/testkit/conformance";
@@ -250,6 +251,21 @@ describe("files of bottleneck adapters", () => {
     expect(Object.keys(readAdapterConfig(await saveAdapter(await withSeries({}), { dir: fresh() })))).not.toContain(
       "placement",
     );
+  });
+
+  it("read biases that learn as LLM-Adapters names them, with keyMapping", async () => {
+    const source = join(fileURLToPath(folderOf("roberta-adapterp")), "final");
+    const dir = fresh();
+    writeFileSync(join(dir, "adapter_config.json"), JSON.stringify(readAdapterConfig(source)));
+    const tensors = await readAdapterTensors(source);
+    const renamed = new Map([...tensors].map(([key, tensor]) => [key.replace(".base_layer.bias", ".bias"), tensor]));
+    expect([...renamed.keys()]).not.toEqual([...tensors.keys()]);
+    await writeSafetensors(join(dir, "adapter_model.safetensors"), renamed, {});
+    const model = new PeftModel(await baseOf("roberta-adapterp"));
+    const keyMapping = { "(output\\.dense)\\.bias$": "$1.base_layer.bias" };
+    const { missing, unexpected } = await loadAdapter(model, { dir, methods, keyMapping });
+    expect([missing, unexpected]).toEqual([[], []]);
+    await expectSameFiles(await saveAdapter(model, { dir: fresh() }), source);
   });
 
   it("refuse a function that is not known", async () => {
