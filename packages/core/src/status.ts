@@ -3,6 +3,7 @@ import { parametersIn } from "./adapter/savedModules.ts";
 import type { Switching } from "./adapter/switching.ts";
 import { tokenRowsName } from "./adapter/tokens.ts";
 import type { BaseModel } from "./model/model.ts";
+import type { LayerSite } from "./model/site.ts";
 import { countParameters } from "./report.ts";
 
 /** Whether parameters learn: all, none, or some of them. */
@@ -13,7 +14,7 @@ export interface LayerStatus {
   /** Module path. */
   readonly name: string;
   /** A layer with adapters on it, a module that adapters have copies of, or a table with trained rows. */
-  readonly moduleType: "linear" | "embedding" | "savedModule" | "tokenRows";
+  readonly moduleType: LayerSite["kind"] | "savedModule" | "tokenRows";
   /** False inside `disable`. */
   readonly enabled: boolean;
   readonly activeAdapters: readonly string[];

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { PeftError } from "./errors.ts";
-import type { LayerSite } from "./model/site.ts";
+import { PROMPT, type LayerSite } from "./model/site.ts";
 import { nearMisses } from "./nearMisses.ts";
 
 /**
@@ -61,14 +61,16 @@ export interface TargetContext {
  */
 export function resolveTargets(config: TargetConfig, context: TargetContext): LayerSite[] {
   const saved = config.modulesToSave ?? context.headModules;
-  const candidates = context.sites.filter(
+  // What is no layer is asked for by its role, and never by a name that happens to match.
+  const sites = context.sites.filter(({ kind }) => kind !== "prompt" || config.targetRoles?.includes(PROMPT) === true);
+  const candidates = sites.filter(
     (site) =>
       !isInModules(site.path, saved) &&
       !(config.excludeModules !== null && matchesTargets(config.excludeModules, site.path)),
   );
   const selected = select(config, context, candidates);
   const kept = selected.filter((site) => isInBlocks(config, site) || isExactName(config, site));
-  if (kept.length === 0) throw notFound(config, context, candidates, selected);
+  if (kept.length === 0) throw notFound(config, { ...context, sites }, candidates, selected);
   return kept;
 }
 

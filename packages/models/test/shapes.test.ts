@@ -84,6 +84,7 @@ describe("sites", () => {
       ["output.dense", "ffnDown"],
     ]);
     expect(sites.filter(({ block }) => block === null).map(({ path, role, kind }) => [path, role, kind])).toEqual([
+      ["prompt", "prompt", "prompt"],
       ["bert.embeddings.word_embeddings", "embedding", "embedding"],
       ["bert.pooler.dense", "pooler", "linear"],
       ["classifier", "classifier", "linear"],

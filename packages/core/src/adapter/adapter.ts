@@ -3,7 +3,7 @@ import { PeftError } from "../errors.ts";
 import type { HostSite, InitContext, InitResult, Method } from "../method/method.ts";
 import { parseConfig } from "../method/parseConfig.ts";
 import type { BaseModel } from "../model/model.ts";
-import { weightShape, type LayerSite } from "../model/site.ts";
+import { PROMPT, weightShape, type LayerSite } from "../model/site.ts";
 import { blankGenerator, createGenerator, type Generator } from "../random.ts";
 import { resolveTargets } from "../targeting.ts";
 import { widen } from "../halves.ts";
@@ -110,7 +110,8 @@ export async function createAdapter(base: BaseModel, options: CreateAdapterOptio
     overrides: new Map(),
     configJson: options.configJson ?? {},
   };
-  const layers = sites.map((site) => initLayer({ base, adapter, site, generator, calibration: found.values }));
+  const start = { base, adapter, generator, fromFile: options.filled !== undefined, calibration: found.values };
+  const layers = sites.map((site) => initLayer({ ...start, site }));
   addSaved(base, adapter);
   addTrained(base, adapter, sites);
   for (const rows of adapter.tokens) adapter.params.set(tokenRowsName(rows), initialTokenRows(base, rows));
@@ -142,7 +143,12 @@ export function resolvedConfig<Config extends object>(
 
 function sitesOf(base: BaseModel, method: Method, config: object): LayerSite[] {
   const targets = method.targets(config);
-  return targets === null ? [] : resolveTargets(targets, base);
+  const sites = targets === null ? [] : resolveTargets(targets, base);
+  if (method.virtualTokens !== undefined || !sites.some(({ kind }) => kind === "prompt")) return sites;
+  throw new PeftError(
+    "CONFIG_INVALID",
+    `The role "${PROMPT}" is the place of virtual tokens, and method "${method.name}" has none. Target layers.`,
+  );
 }
 
 interface InitLayerOptions {
@@ -150,16 +156,17 @@ interface InitLayerOptions {
   readonly adapter: Adapter;
   readonly site: LayerSite;
   readonly generator: Generator;
+  readonly fromFile: boolean;
   readonly calibration: unknown;
 }
 
-function initLayer({ base, adapter, site, generator, calibration }: InitLayerOptions): AdaptedLayer {
+function initLayer({ base, adapter, site, ...start }: InitLayerOptions): AdaptedLayer {
   const { method } = adapter;
   const config = siteConfig(method, site, adapter.config);
   const { weight, bias } = site;
   checkWeight(site, parameterOf(base, weight));
   const context: InitContext<object> = {
-    ...{ site, config, generator, calibration },
+    ...{ site, config, ...start },
     // Widened when they are asked for: few methods look at the values.
     get weight() {
       return widen(parameterOf(base, weight));

@@ -1,4 +1,4 @@
-import { KEY_PREFIX, type FileTensor } from "../checkpoint/keys.ts";
+import { keyPrefix, type FileTensor } from "../checkpoint/keys.ts";
 import { PeftError } from "../errors.ts";
 import { nearMisses } from "../nearMisses.ts";
 import type { SafetensorsFile } from "../safetensors/read.ts";
@@ -42,9 +42,10 @@ export function tensorsError(
 }
 
 /** Saved modules of which every tensor is missing, or some. */
-function missingModules({ modulesToSave, overrides }: Adapter, missing: readonly string[]): string[] {
+function missingModules(adapter: Adapter, missing: readonly string[]): string[] {
+  const { modulesToSave, overrides } = adapter;
   const saved = missing
-    .map((key) => key.slice(KEY_PREFIX.length))
+    .map((key) => key.slice(keyPrefix(adapter).length))
     .filter((name) => overrides.get(name)?.kind === "saved");
   return modulesToSave.filter((module) => saved.some((name) => `.${name}`.includes(`.${module}.`)));
 }

@@ -108,7 +108,7 @@ function addUnmerged(
   frozen: Record<string, StoredTensor>,
 ): Map<string, string> {
   const names = [...layers.values()].flatMap(([first]) =>
-    first === undefined ? [] : [first.layer.site.weight, first.layer.site.bias],
+    first === undefined || first.layer.site.kind === "prompt" ? [] : [first.layer.site.weight, first.layer.site.bias],
   );
   const merged = names.filter((name) => name !== null && state.mergedWeights.has(name)) as string[];
   for (const name of merged) frozen[unmergedKey(name)] = ownValue(state, name);
@@ -166,7 +166,8 @@ function requireOwnTables(active: readonly Adapter[]): void {
     for (const { path, tables } of adapter.tokens) {
       const other = active.find(
         ({ layers, overrides }) =>
-          layers.some(({ site }) => tables.includes(site.weight)) || tables.some((table) => overrides.has(table)),
+          layers.some(({ site }) => site.kind !== "prompt" && tables.includes(site.weight)) ||
+          tables.some((table) => overrides.has(table)),
       );
       if (other === undefined) continue;
       throw new PeftError(
@@ -228,7 +229,8 @@ function attachLayers(
         if (learns(state, adapter) && adapter.params.has(local)) slots.set(key, parameterSlot(adapter, local));
         else frozen[key] = (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
       }
-      if (adapter.method.forward === undefined) continue;
+      const { virtualTokens, forward } = adapter.method;
+      if ((layer.site.kind === "prompt" ? virtualTokens : forward) === undefined) continue;
       layers.set(layer.site.path, [...(layers.get(layer.site.path) ?? []), { adapter, layer, keys }]);
     }
   }

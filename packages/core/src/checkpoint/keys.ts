@@ -8,7 +8,15 @@ import type { LayerSite } from "../model/site.ts";
 import type { HostTensor, StoredTensor } from "../tensors.ts";
 
 /** What the Python library puts before every module path. */
-export const KEY_PREFIX = "base_model.model.";
+const KEY_PREFIX = "base_model.model.";
+
+/** The same in files of virtual tokens: Python does not wrap the model for them. */
+const UNWRAPPED_PREFIX = "base_model.";
+
+/** What stands before every module path in the adapter's file. */
+export function keyPrefix({ layers }: Pick<Adapter, "layers">): string {
+  return layers.some(({ site }) => site.kind === "prompt") ? UNWRAPPED_PREFIX : KEY_PREFIX;
+}
 
 /** A tensor of an adapter with its name in the file. */
 export interface FileTensor {
@@ -22,6 +30,7 @@ export interface FileTensor {
 /**
  * The tensors an adapter's file holds: parameters and buffers as `<prefix><layer path>.<wire suffix>`, saved modules and trained base
  * parameters under their own names, those of an adapted layer as `<layer path>.base_layer.<name>`. Tied parameters are written once.
+ * Virtual tokens belong to no layer: their key is the suffix alone.
  */
 export function fileTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
   return [...layerTensors(adapter), ...tokenTensors(adapter), ...overrideTensors(base, adapter)];
@@ -60,16 +69,17 @@ function tables(base: BaseModel, adapter: Adapter, save: boolean | "auto"): [str
     const isTable = site.kind === "embedding" || WITH_TABLE.test(site.path);
     const wanted = save === "auto" ? WITH_TABLE.test(site.path) || changed !== undefined : save;
     if (!isTable || !wanted) return [];
-    return [[`${KEY_PREFIX}${site.path}.base_layer.weight`, changed ?? parameterOf(base, site.weight)]];
+    return [[`${keyPrefix(adapter)}${site.path}.base_layer.weight`, changed ?? parameterOf(base, site.weight)]];
   });
 }
 
 /** Trained rows of embeddings; they replace the table's own, whatever the name says. */
-function tokenTensors({ tokens, params }: Adapter): FileTensor[] {
+function tokenTensors(adapter: Adapter): FileTensor[] {
+  const { tokens, params } = adapter;
   return tokens.map((rows) => {
     const local = tokenRowsName(rows);
     return {
-      key: `${KEY_PREFIX}${rows.path}.token_adapter.trainable_tokens_delta`,
+      key: `${keyPrefix(adapter)}${rows.path}.token_adapter.trainable_tokens_delta`,
       site: null,
       read: () => params.get(local) as HostTensor,
       write: (tensor) => void params.set(local, tensor),
@@ -98,7 +108,12 @@ function layerTensors(adapter: Adapter): FileTensor[] {
 /** Null for a tensor that is not in the file. */
 function layerKey(adapter: Adapter, path: string, short: string): string | null {
   const suffix = wireSuffix(adapter, short);
-  return suffix === null ? null : `${KEY_PREFIX}${path}.${suffix}`;
+  if (suffix === null || isPrompt(adapter, path)) return suffix;
+  return `${keyPrefix(adapter)}${path}.${suffix}`;
+}
+
+function isPrompt({ layers }: Adapter, path: string): boolean {
+  return layers.some(({ site }) => site.kind === "prompt" && site.path === path);
 }
 
 function wireSuffix({ method }: Adapter, short: string): string | null {
@@ -112,7 +127,9 @@ function wireSuffix({ method }: Adapter, short: string): string | null {
 
 function overrideTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
   const layerOf = new Map(
-    adapter.layers.flatMap(({ site }) => [site.weight, site.bias].map((name) => [name, site.path])),
+    adapter.layers.flatMap(({ site }) =>
+      site.kind === "prompt" ? [] : [site.weight, site.bias].map((name) => [name, site.path]),
+    ),
   );
   return [...adapter.overrides].flatMap(([name, { kind }]) => {
     if (kind === "replaced" || tiedNames(base, name)[0] !== name) return [];
@@ -120,7 +137,7 @@ function overrideTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
     const key = path === undefined ? name : `${path}.base_layer${name.slice(path.length)}`;
     return [
       {
-        ...{ key: `${KEY_PREFIX}${key}`, site: null },
+        ...{ key: `${keyPrefix(adapter)}${key}`, site: null },
         read: () => (adapter.overrides.get(name) as Override).tensor,
         write: (tensor: HostTensor) =>
           tiedNames(base, name).forEach((tied) => adapter.overrides.set(tied, { kind, tensor })),
@@ -143,18 +160,18 @@ export interface NormalizedNames {
  * a wrapper's (`.default`, `.modules_to_save.default`) inside, with `.weight` behind a bare parameter. Copies of frozen originals
  * are passed over.
  */
-export function matchNames(expected: readonly string[], names: readonly string[]): NormalizedNames {
+export function matchNames(expected: readonly string[], names: readonly string[], prefix: string): NormalizedNames {
   const wanted = new Set(expected);
   const found = new Map<string, string>();
   const unexpected: { name: string; key: string }[] = [];
-  const prefixed = names.some((name) => name.startsWith(KEY_PREFIX));
+  const prefixed = names.some((name) => name.startsWith(prefix) || wanted.has(name));
   const spelledOut = new Set(names);
   for (const name of names) {
     if (/\.original_module\./u.test(name)) continue;
     // With every bias trained, Python writes those of saved modules a second time under the wrapper's name.
     if (name.includes(".modules_to_save.") && spelledOut.has(name.replace(/\.modules_to_save\.[^.]+\./u, ".")))
       continue;
-    const key = (prefixed ? name : KEY_PREFIX + name).replace(/\.modules_to_save\.[^.]+\./u, ".");
+    const key = (prefixed ? name : prefix + name).replace(/\.modules_to_save\.[^.]+\./u, ".");
     const spellings = [key, key.replace(/\.weight$/u, ""), ...withoutOneComponent(key)];
     const match = spellings.find((spelling) => wanted.has(spelling) && !found.has(spelling));
     if (match !== undefined) found.set(match, name);

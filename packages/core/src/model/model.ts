@@ -37,6 +37,11 @@ export interface Forward {
   linear(path: string, x: tf.Tensor): tf.Tensor;
   /** Rows of the table at `path`. ids int32 [...] → [..., dim]. */
   embedding(path: string, ids: tf.Tensor): tf.Tensor;
+  /**
+   * What the active adapters put in front of every row of the batch. To be asked for once, outside of any block, by an architecture that
+   * lists a site of kind `prompt`.
+   */
+  virtualTokens(): VirtualTokens;
   /** Identity unless training. Every call draws a mask of its own from the step's key. */
   dropout(x: tf.Tensor, rate: number): tf.Tensor;
   /** Scaled dot-product attention with dropout of its probabilities (see `attention`). query [B, h, Tq, d] → [B, h, Tq, d]. */
@@ -47,6 +52,14 @@ export interface Forward {
    * came before.
    */
   block<T extends tf.Tensor>(path: string, inputs: readonly tf.Tensor[], run: (...inputs: tf.Tensor[]) => T): T;
+}
+
+/** The same for all rows of a batch; null where there is none. */
+export interface VirtualTokens {
+  /** Word embeddings of tokens in front of the batch's own. [n, H] */
+  readonly embeddings: tf.Tensor2D | null;
+  /** Keys (0) and values (1) of every block, which its queries attend to before those of the tokens. [blocks, 2, m, keyValueFeatures] */
+  readonly keysValues: tf.Tensor4D | null;
 }
 
 export interface AttentionInputs {

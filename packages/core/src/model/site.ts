@@ -12,15 +12,32 @@ export type SiteRole =
   | "embedding"
   | (string & {});
 
+/** What virtual tokens of a model are made of. */
+export interface PromptShape {
+  /** Transformer blocks; each has keys and values. */
+  readonly blocks: number;
+  /** Heads of the queries. */
+  readonly heads: number;
+  /** Heads of keys and values: fewer than `heads` where queries share them. */
+  readonly keyValueHeads: number;
+  /** Features of a key, and of a value: `keyValueHeads` times the size of a head. */
+  readonly keyValueFeatures: number;
+}
+
+/** Role and path of the place where virtual tokens stand: in front of the model's input. */
+export const PROMPT = "prompt";
+
 /**
  * A layer that a method can attach to.
  *
- * `linear`: y = x·Wᵀ + b, x [n, in]. `embedding`: y = W[ids], W [in, out] with `in` the vocabulary.
+ * `linear`: y = x·Wᵀ + b, x [n, in]. `embedding`: y = W[ids], W [in, out] with `in` the vocabulary. `prompt`: no layer but the model's
+ * input, where virtual tokens [n, out] stand in front of the batch's; W is the table of the word embeddings. At most one per model,
+ * targeted by its role alone.
  */
 export interface LayerSite {
   /** Hugging Face's module path, e.g. `bert.encoder.layer.0.attention.self.query`. */
   readonly path: string;
-  readonly kind: "linear" | "embedding";
+  readonly kind: "linear" | "embedding" | "prompt";
   readonly role: SiteRole;
   /** Index of the transformer block; null outside the blocks. */
   readonly block: number | null;
@@ -31,6 +48,8 @@ export interface LayerSite {
   /** Parameter names in the model. */
   readonly weight: string;
   readonly bias: string | null;
+  /** Of the kind `prompt`. */
+  readonly prompt?: PromptShape;
 }
 
 /** Shape of the weight as it is stored. */

@@ -28,8 +28,10 @@ export type EncoderBlock = (f: Forward, path: string, input: BlockInput, spec: E
 export interface BlockInput {
   /** [B·T, H] */
   readonly x: tf.Tensor2D;
-  /** [B, 1, 1, T] */
+  /** [B, 1, 1, m + T] */
   readonly bias: tf.Tensor4D | null;
+  /** Keys and values in front of the block's own, [2, m, H]; null with m = 0. */
+  readonly prefix: tf.Tensor3D | null;
   readonly select: RowSelection;
 }
 
@@ -37,16 +39,16 @@ export interface BlockInput {
  * Post-LN (Vaswani et al. 2017; BERT, RoBERTa): x = LN(x + drop(O(Attn(x)))); x = LN(x + drop(W₂·act(W₁·x))).
  * x [B·T, H] → the selected rows [n, H].
  */
-export const postNormBlock: EncoderBlock = (f, path, { x, bias, select }, spec) => {
-  const attended = attend(f, path, { x, normed: x, bias, select }, spec);
+export const postNormBlock: EncoderBlock = (f, path, input, spec) => {
+  const attended = attend(f, path, { ...input, normed: input.x }, spec);
   const middle = norm(f, `${path}.attention.output.LayerNorm`, attended, spec.epsilon);
   return norm(f, `${path}.output.LayerNorm`, feedForward(f, path, { x: middle, normed: middle }, spec), spec.epsilon);
 };
 
 /** Pre-LN (RoBERTa-PreLayerNorm): x = x + drop(O(Attn(LN(x)))); x = x + drop(W₂·act(W₁·LN(x))). */
-export const preNormBlock: EncoderBlock = (f, path, { x, bias, select }, spec) => {
-  const normed = norm(f, `${path}.attention.LayerNorm`, x, spec.epsilon);
-  const middle = attend(f, path, { x, normed, bias, select }, spec);
+export const preNormBlock: EncoderBlock = (f, path, input, spec) => {
+  const normed = norm(f, `${path}.attention.LayerNorm`, input.x, spec.epsilon);
+  const middle = attend(f, path, { ...input, normed }, spec);
   return feedForward(
     f,
     path,
@@ -62,13 +64,13 @@ function attend(
   input: BlockInput & { readonly normed: tf.Tensor2D },
   spec: EncoderBlockSpec,
 ): tf.Tensor2D {
-  const { x, normed, bias, select } = input;
+  const { x, normed, bias, prefix, select } = input;
   const { batch, length, heads } = spec;
   const first = select.kind === "first";
   const xQuery = first ? selectRows(normed, select, spec) : normed;
   const residual = x === normed && first ? xQuery : selectRows(x, select, spec);
   const attention = { heads, batch, length, queryLength: first ? 1 : length, dropout: spec.attentionDropout };
-  const context = selfAttention(f, `${path}.attention.self`, { xQuery, x: normed, bias }, attention);
+  const context = selfAttention(f, `${path}.attention.self`, { xQuery, x: normed, bias, prefix }, attention);
   const rows = first ? context : selectRows(context, select, spec);
   return tf.add(f.dropout(f.linear(`${path}.attention.output.dense`, rows), spec.hiddenDropout), residual);
 }

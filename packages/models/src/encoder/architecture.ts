@@ -5,7 +5,9 @@ import { parseEncoderConfig, type EncoderConfig } from "./config.ts";
 import { trunkPath, type EncoderFamily } from "./family.ts";
 import { linearParameters, linearSite, trunkParameters, trunkSites } from "./parameters.ts";
 import { pool } from "./pooler.ts";
+import { selectRows } from "../blocks/encoderBlock.ts";
 import { trunk } from "./trunk.ts";
+import { withoutVirtual } from "./virtualTokens.ts";
 
 type Batch = Named<tf.Tensor>;
 
@@ -58,17 +60,14 @@ function headModule(family: EncoderFamily, heads: EncoderHeads, head: Head): Hea
   );
 }
 
-/** The bare model: `last_hidden_state` [B, T, H] and `pooler_output` [B, H]. */
+/** The bare model: `last_hidden_state` [B, T, H], and `pooler_output` [B, H] of the first position, virtual or not. */
 function bareOutputs(f: Forward, batch: Batch, family: EncoderFamily, config: EncoderConfig): Batch {
   const [rows, length] = (batch["input_ids"] as tf.Tensor2D).shape;
   const { hiddenSize } = config;
-  const states = tf.reshape(trunk(f, batch, { family, config, path: "", select: { kind: "all" } }), [
-    rows,
-    length,
-    hiddenSize,
-  ]);
-  const first = tf.reshape(tf.slice(states, [0, 0, 0], [rows, 1, hiddenSize]), [rows, hiddenSize]) as tf.Tensor2D;
-  return { last_hidden_state: states, pooler_output: pool(f, "", first) };
+  const states = trunk(f, batch, { family, config, path: "", select: { kind: "all" } });
+  const first = selectRows(states, { kind: "first" }, { batch: rows, length: states.shape[0] / rows });
+  const tokens = tf.reshape(withoutVirtual(states, [rows, length]), [rows, length, hiddenSize]);
+  return { last_hidden_state: tokens, pooler_output: pool(f, "", first) };
 }
 
 /** Parameters and site of the pooler under `path`. */

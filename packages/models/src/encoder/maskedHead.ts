@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { activation } from "../blocks/activations.ts";
 import type { RowSelection } from "../blocks/encoderBlock.ts";
 import { norm } from "../blocks/norm.ts";
+import { withoutVirtual } from "./virtualTokens.ts";
 
 export interface MaskedHeadSpec {
   /** Module of the dense layer in front of the decoder. */
@@ -21,14 +22,20 @@ export function maskedRows(batch: Named<tf.Tensor>): RowSelection {
   return indices === undefined ? { kind: "all" } : { kind: "rows", indices };
 }
 
-/** LN(act(W·x + b))·Eᵀ + c. x [n, H], E [V, H] → logits [n, V], or [B, T, V] when every position is predicted. */
-export function maskedLogits(f: Forward, x: tf.Tensor2D, batch: Named<tf.Tensor>, spec: MaskedHeadSpec): tf.Tensor {
+/** LN(act(W·x + b))·Eᵀ + c. x [n, H], E [V, H] → logits [n, V], or [B, T, V] when every token is predicted. */
+export function maskedLogits(
+  f: Forward,
+  states: tf.Tensor2D,
+  batch: Named<tf.Tensor>,
+  spec: MaskedHeadSpec,
+): tf.Tensor {
+  const [rows, length] = (batch["input_ids"] as tf.Tensor2D).shape;
+  const everyToken = batch["masked_positions"] === undefined;
+  const x = everyToken ? withoutVirtual(states, [rows, length]) : states;
   const transformed = norm(f, spec.norm, activation(spec.activation)(f.linear(spec.dense, x)), spec.epsilon);
   const logits = tf.add(
     tf.matMul(transformed as tf.Tensor2D, f.parameter(spec.weight) as tf.Tensor2D, false, true),
     f.parameter(spec.bias),
   );
-  if (batch["masked_positions"] !== undefined) return logits;
-  const [rows, length] = (batch["input_ids"] as tf.Tensor2D).shape;
-  return tf.reshape(logits, [rows, length, logits.shape[1] as number]);
+  return everyToken ? tf.reshape(logits, [rows, length, logits.shape[1] as number]) : logits;
 }

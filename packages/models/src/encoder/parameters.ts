@@ -1,3 +1,4 @@
+import { PROMPT } from "@peftjs/core";
 import type { Head, LayerSite, ParameterSpec, SiteRole } from "@peftjs/core";
 import type { EncoderConfig } from "./config.ts";
 import { trunkPath, type EncoderFamily } from "./family.ts";
@@ -80,23 +81,22 @@ function blockParameters(family: EncoderFamily, config: EncoderConfig, path: str
   ];
 }
 
-/** Word embeddings and the linear layers of the blocks. */
+/** The place of virtual tokens, word embeddings, and the linear layers of the blocks. */
 export function trunkSites(family: EncoderFamily, config: EncoderConfig, head: Head): LayerSite[] {
   const path = trunkPath(family, head);
   const { vocabSize, hiddenSize: hidden, intermediateSize: inner } = config;
   const words = `${path}embeddings.word_embeddings`;
+  const { numHiddenLayers: blocks, numAttentionHeads: heads } = config;
+  const table: Pick<LayerSite, "block" | "inFeatures" | "outFeatures" | "layout" | "weight" | "bias"> = {
+    ...{ block: null, inFeatures: vocabSize, outFeatures: hidden },
+    ...{ layout: "in_out", weight: `${words}.weight`, bias: null },
+  };
   const sites: LayerSite[] = [
     {
-      path: words,
-      kind: "embedding",
-      role: "embedding",
-      block: null,
-      inFeatures: vocabSize,
-      outFeatures: hidden,
-      layout: "in_out",
-      weight: `${words}.weight`,
-      bias: null,
+      ...{ ...table, path: PROMPT, kind: "prompt", role: PROMPT },
+      prompt: { blocks, heads, keyValueHeads: heads, keyValueFeatures: hidden },
     },
+    { ...table, path: words, kind: "embedding", role: "embedding" },
   ];
   for (let block = 0; block < config.numHiddenLayers; block++) {
     const layer = `${path}encoder.layer.${block}`;

@@ -1,5 +1,6 @@
 import {
   attention,
+  PROMPT,
   widen,
   type BaseModel,
   type Forward,
@@ -40,6 +41,10 @@ export function plainForward(
       return tf.reshape(y, [...x.shape.slice(0, -1), site.outFeatures]);
     },
     embedding: (path, ids) => tf.gather(parameter(siteAt(path).weight), ids),
+    virtualTokens: () => {
+      siteAt(PROMPT);
+      return { embeddings: null, keysValues: null };
+    },
     dropout: (x) => x,
     attention: (inputs, { scale, bias }) => attention(inputs, { scale, bias }),
     block: (_path, inputs, run) => run(...inputs),
