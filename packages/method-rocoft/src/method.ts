@@ -15,6 +15,7 @@ import type {
 import * as tf from "@tensorflow/tfjs-core";
 import { resolveRocoft, RocoftConfig, rocoftSiteConfig, rocoftTargets, rocoftWire } from "./config.ts";
 import { changedProduct, changeOfWeight, columnUpdate, rowUpdate, type Change } from "./layer.ts";
+import { scoreSelection } from "./select/calibrate.ts";
 import {
   areLeading,
   coordinateCount,
@@ -39,6 +40,7 @@ export const rocoft: Method<RocoftConfig> = defineMethod<RocoftConfig>({
   resolve: resolveRocoft,
   targets: rocoftTargets,
   siteConfig: rocoftSiteConfig,
+  calibrate: (context) => scoreSelection(context),
   init,
   forward,
   delta,
