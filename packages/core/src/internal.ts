@@ -5,3 +5,4 @@ export { dropThreshold } from "./ops/dropout.ts";
 export { blankGenerator } from "./random.ts";
 export { activateCpu, ensureTfjs, onHost } from "./gradients.ts";
 export { toHost, toTensor } from "./hostTensors.ts";
+export { hostRunner } from "./runner.ts";
