@@ -2,8 +2,6 @@ import { defineMethod, float32, int32, zeros } from "@peftjs/core";
 import type {
   Delta,
   DeltaContext,
-  FileContext,
-  FileForm,
   ForwardContext,
   InitContext,
   InitResult,
@@ -14,6 +12,9 @@ import type {
 } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { resolveRocoft, RocoftConfig, rocoftSiteConfig, rocoftTargets, rocoftWire } from "./config.ts";
+import { asLora } from "./interchange/lora.ts";
+import { asShira } from "./interchange/shira.ts";
+import { restoreRocoft, rocoftFile } from "./file.ts";
 import { changedProduct, changeOfWeight, columnUpdate, rowUpdate, type Change } from "./layer.ts";
 import { scoreSelection } from "./select/calibrate.ts";
 import {
@@ -23,7 +24,7 @@ import {
   selectCoordinates,
   type ChosenCoordinates,
 } from "./select/indices.ts";
-import { learnedChange, sliceOf } from "./slice.ts";
+import { sliceOf } from "./slice.ts";
 
 /**
  * RoCoFT (Kowsher et al. 2024): of each weight W [out, in], r rows or r columns learn, or single entries: W = W₀ + ΔW with ΔW zero
@@ -37,6 +38,7 @@ export const rocoft: Method<RocoftConfig> = defineMethod<RocoftConfig>({
   config: RocoftConfig,
   wire: rocoftWire,
   capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
+  interchange: [asLora, asShira],
   resolve: resolveRocoft,
   targets: rocoftTargets,
   siteConfig: rocoftSiteConfig,
@@ -46,7 +48,8 @@ export const rocoft: Method<RocoftConfig> = defineMethod<RocoftConfig>({
   delta,
   trains: ({ name, targets, config }) =>
     trainsBias(name, { targets, config }) || (config.norms === "train" && isOfNorm(name)),
-  file,
+  file: rocoftFile,
+  restore: restoreRocoft,
 });
 
 function init(context: InitContext<RocoftConfig>): InitResult {
@@ -65,7 +68,10 @@ function init(context: InitContext<RocoftConfig>): InitResult {
   );
   if (config.parameterisation === "delta")
     return { params: { delta: zeros(shapeOf(k, { site, config })), ...bias }, buffers: { indices } };
-  const start = float32(sliceOf(context.weight.data, coordinates, { site, mode }), shapeOf(k, { site, config }));
+  // A file holds the change, and `restore` adds the start to it.
+  const start = context.fromFile
+    ? zeros(shapeOf(k, { site, config }))
+    : float32(sliceOf(context.weight.data, coordinates, { site, mode }), shapeOf(k, { site, config }));
   return { params: { slice: start, ...bias }, buffers: { indices, start } };
 }
 
@@ -142,14 +148,4 @@ function trainsBias(
 
 function isOfNorm(name: string): boolean {
   return /(?:^|\.)(?:[^.]*norm[^.]*|ln_[^.]+)\.[^.]+$/iu.test(name);
-}
-
-/** The change itself, in torch's orientation. */
-function file({ config, sites }: FileContext<RocoftConfig>): FileForm<RocoftConfig> {
-  const params = sites.map(({ site, params: held }) => {
-    const { delta: _, slice: __, start: ___, ...others } = held;
-    const change = learnedChange(held);
-    return [site.path, change === undefined ? others : { delta: change, ...others }] as const;
-  });
-  return { config, params: new Map(params) };
 }

@@ -20,7 +20,7 @@ describe("parity of three bits", () => {
     expect(parityPlan({ batchSize: 32, seed: 2 }).batchAt(3)).not.toEqual(plan.batchAt(3));
   });
 
-  // 10,002 steps of a small program: three to five seconds each.
+  // 10,002 steps of a small program: some seconds each.
   it.each([1, 2, 3])("is learned by one row of each layer, seed %i", async (seed) => {
     const { loss, accuracy } = await learnParity({ engine, mode: "row", seed });
     expect(loss).toBeLessThan(0.1);

@@ -8,7 +8,13 @@ export function restoreLayers(base: BaseModel, adapter: Adapter): void {
   if (method.restore === undefined) return;
   for (const layer of adapter.layers) {
     const { path, weight } = layer.site;
-    const restored = method.restore({ ...hostSite(adapter, layer), weight: widen(parameterOf(base, weight)) });
+    const restored = method.restore({
+      ...hostSite(adapter, layer),
+      // Widened when it is asked for.
+      get weight() {
+        return widen(parameterOf(base, weight));
+      },
+    });
     for (const [short, tensor] of Object.entries(restored)) {
       const local = `${path}.${short}`;
       (adapter.params.has(local) ? adapter.params : adapter.buffers).set(local, tensor);

@@ -1,5 +1,5 @@
 import { PeftError, patternValue } from "@peftjs/core";
-import type { Generator, LayerSite, SiteContext } from "@peftjs/core";
+import type { Generator, HostTensor, LayerSite, SiteContext } from "@peftjs/core";
 import { selectionOf, type RocoftConfig } from "../config.ts";
 
 /**
@@ -20,15 +20,21 @@ export function coordinateCount({ inFeatures, outFeatures }: LayerSite, mode: Ro
 }
 
 /**
- * How many of them learn: r, at most all; k entries by `density` (rounded), `count` or `matchRows`·in.
+ * How many of them learn: r, at most all; k entries by `density` (rounded), `count`, `matchRows`·in or `matchRank`·(in + out).
  */
 export function selectedCount({ site, config }: SiteContext<RocoftConfig>): number {
   const all = coordinateCount(site, config.mode);
   const listed = listedCoordinates({ site, config });
   if (listed !== null) return listed.length;
   if (config.mode !== "entries") return Math.min(config.rank, all);
-  const { density, count, matchRows } = config;
-  return Math.min(count ?? (matchRows === null ? Math.round((density ?? 0) * all) : matchRows * site.inFeatures), all);
+  const { density, count, matchRows, matchRank } = config;
+  const { inFeatures, outFeatures } = site;
+  const wanted = [
+    count,
+    matchRows === null ? null : matchRows * inFeatures,
+    matchRank === null ? null : matchRank * (inFeatures + outFeatures),
+  ].find((number) => number !== null);
+  return Math.min(wanted ?? Math.round((density ?? 0) * all), all);
 }
 
 /** Whether the coordinates of a layer are 0 … k−1, whatever its values. */
@@ -61,6 +67,35 @@ export function indexValues(
   const k = coordinates.length;
   return Int32Array.from({ length: 2 * k }, (_, i) =>
     i < k ? Math.floor((coordinates[i] as number) / inFeatures) : (coordinates[i - k] as number) % inFeatures,
+  );
+}
+
+/** The coordinates that a layer's `indices` stand for. */
+export function coordinatesOf(
+  { data }: HostTensor,
+  { mode, inFeatures }: { readonly mode: RocoftConfig["mode"]; readonly inFeatures: number },
+): Int32Array {
+  if (mode !== "entries") return Int32Array.from(data);
+  const k = data.length / 2;
+  return Int32Array.from({ length: k }, (_, n) => (data[n] as number) * inFeatures + (data[k + n] as number));
+}
+
+/**
+ * That a layer has the coordinates that a file names, each once and ascending, and that they are the first ones where the config says so.
+ * @throws PeftError `ADAPTER_TENSORS`.
+ */
+export function requireCoordinates(coordinates: Int32Array, { site, config }: SiteContext<RocoftConfig>): void {
+  const all = coordinateCount(site, config.mode);
+  const leading = areLeading({ site, config });
+  const bad = coordinates.findIndex((value, n) => {
+    const least = n === 0 ? 0 : (coordinates[n - 1] as number) + 1;
+    return value < least || value >= all || (leading && value !== n);
+  });
+  if (bad < 0) return;
+  throw new PeftError(
+    "ADAPTER_TENSORS",
+    `The file's rocoft_indices of "${site.path}" are wrong at place ${bad}: got ${coordinates[bad]}, expected ascending numbers below ${all}` +
+      `${leading ? `, and with select "first" 0, 1, 2 and so on. Set select to "random" in its config for any others` : ""}.`,
   );
 }
 
