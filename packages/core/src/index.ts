@@ -34,6 +34,8 @@ export { defineMethod } from "./method/method.ts";
 export type * from "./method/method.ts";
 export { defineInterchange } from "./method/interchange.ts";
 export type { Interchange } from "./method/interchange.ts";
+export { sparseFile, sparseForm, sparseLayers } from "./method/sparseFile.ts";
+export type { SparseFileConfig, SparseFileOptions, SparseLayer } from "./method/sparseFile.ts";
 export { parseConfig } from "./method/parseConfig.ts";
 export { MethodRegistry } from "./method/registry.ts";
 export type { Reader } from "./method/registry.ts";

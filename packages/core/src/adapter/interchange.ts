@@ -33,11 +33,16 @@ export async function interchangedFrom(
   { method, interchange }: Reader,
 ): Promise<Adapter> {
   if (interchange?.from === undefined) return adapter;
+  const replaced = [...adapter.overrides].find(([, { kind }]) => kind === "replaced")?.[0];
+  if (replaced !== undefined) {
+    throw new PeftError(
+      "INTERCHANGE_UNSUPPORTED",
+      `The file also changes "${replaced}" of an adapted layer, which method "${method.name}" cannot say. ` +
+        `Merge it into its base model with the library that wrote it, or read it by a method of its own type.`,
+    );
+  }
   const form = interchange.from({ config: adapter.config, sites: hostSites(adapter) });
-  const result = await recast(base, adapter, { method, form, by: `The form from "${interchange.carrier.name}"` });
-  for (const [name, override] of adapter.overrides)
-    if (override.kind === "replaced") result.overrides.set(name, override);
-  return result;
+  return recast(base, adapter, { method, form, by: `The form from "${interchange.carrier.name}"` });
 }
 
 interface RecastOptions {
