@@ -44,6 +44,10 @@ export const RocoftConfig = z
       .describe('Share of the entries that learn, for "entries".'),
     count: index.nullable().default(null).describe('Number of entries per layer that learn, for "entries".'),
     matchRows: index.nullable().default(null).describe('As many entries as r rows have, r·in, for "entries".'),
+    matchRank: index
+      .nullable()
+      .default(null)
+      .describe('As many entries as low-rank factors of rank r have, r·(in + out), for "entries".'),
     select: z
       .enum(["first", "last", "uniform", "random", "max", "min", "mixed"])
       .nullable()
@@ -97,14 +101,17 @@ export const RocoftConfig = z
           "(entries always do).",
       ),
   })
-  .superRefine(({ mode, density, count, matchRows, indices }, context) => {
-    const given = [density, count, matchRows].filter((value) => value !== null).length;
+  .superRefine(({ mode, density, count, matchRows, matchRank, indices }, context) => {
+    const given = [density, count, matchRows, matchRank].filter((value) => value !== null).length;
     const problem = (path: string, message: string): void =>
       void context.addIssue({ code: "custom", path: [path], message });
     if (mode === "entries" && given !== 1)
-      problem("density", `Mode "entries" needs exactly one of density, count and matchRows, got ${given}.`);
+      problem("density", `Mode "entries" needs exactly one of density, count, matchRows and matchRank, got ${given}.`);
     if (mode !== "entries" && given > 0)
-      problem("density", `density, count and matchRows are for mode "entries"; rank is the number of ${mode}s.`);
+      problem(
+        "density",
+        `density, count, matchRows and matchRank are for mode "entries"; rank is the number of ${mode}s.`,
+      );
     for (const list of Object.values(indices)) {
       const isPairs = list.some((entry) => typeof entry !== "number");
       if (list.length > 0 && isPairs !== (mode === "entries"))
@@ -140,6 +147,7 @@ export const rocoftWire: Wire<RocoftConfig> = {
     density: "density",
     count: "count",
     matchRows: "match_rows",
+    matchRank: "match_rank",
     select: "select",
     indices: "indices",
     rowScore: "row_score",

@@ -1,0 +1,50 @@
+import { defineInterchange, float32, int32, sparseFile, sparseForm, sparseLayers } from "@peftjs/core";
+import type { AdapterContext, FileForm, HostSite, Interchange, SparseFileConfig, SparseLayer } from "@peftjs/core";
+import { RocoftConfig } from "../config.ts";
+import { indexValues } from "../select/indices.ts";
+import { learnedChange } from "../slice.ts";
+import { unsupported } from "./unsupported.ts";
+
+/**
+ * Entries as SHiRA: `shira_weight` [m] at `shira_indices` int32 [2, m], with m = r'·(in + out) for one r' of the whole file. Written with
+ * the smallest r' that holds the entries, filled up with unused ones of value 0, which from then on are entries like the others.
+ */
+export const asShira: Interchange<RocoftConfig> = defineInterchange<RocoftConfig, SparseFileConfig>({
+  carrier: sparseFile({
+    name: "shira",
+    package: "@peftjs/method-rocoft",
+    peftType: "SHIRA",
+    tensors: { values: "shira_weight", indices: "shira_indices" },
+    constants: { fan_in_fan_out: false, init_weights: true, mask_type: "random", random_seed: null },
+  }),
+  to: ({ config: { mode }, sites }: AdapterContext<RocoftConfig>): FileForm<SparseFileConfig> => {
+    if (mode !== "entries")
+      throw unsupported(`SHiRA files hold single entries, and this adapter learns ${mode}s. Use as: "lora".`);
+    return sparseForm(sites.map(entriesOf));
+  },
+  from: (file: AdapterContext<SparseFileConfig>): FileForm<RocoftConfig> => ({
+    config: RocoftConfig.parse({ mode: "entries", matchRank: file.config.rank, bias: "none" }),
+    params: new Map(
+      sparseLayers(file).map(({ site, places, values }) => [
+        site.path,
+        {
+          delta: float32(values, [values.length]),
+          indices: int32(indexValues(places, { mode: "entries", inFeatures: site.inFeatures }), [2, places.length]),
+        },
+      ]),
+    ),
+  }),
+});
+
+function entriesOf({ site, params }: HostSite<RocoftConfig>): SparseLayer {
+  if (params["biasDelta"]?.data.some((value) => value !== 0) === true) {
+    throw unsupported(
+      `The bias of "${site.path}" has learned, and SHiRA files have no biases. Train with bias: "none", or save the adapter in its own form.`,
+    );
+  }
+  const [change, indices] = [learnedChange(params), params["indices"]];
+  const count = change?.data.length ?? 0;
+  const index = (n: number): number => indices?.data[n] as number;
+  const places = Int32Array.from({ length: count }, (_, n) => index(n) * site.inFeatures + index(count + n));
+  return { site, places, values: (change?.data ?? new Float32Array()) as Float32Array };
+}
