@@ -35,10 +35,18 @@ def with_warnings(work):
         return work(), {str(warning.message).split("\n")[0] for warning in caught}
 
 
+def merge(model):
+    """peft 0.21 cannot unload (IA)³ from a model whose saved head is more than one layer, as RoBERTa's is."""
+    if model.active_peft_config.peft_type != peft.PeftType.IA3:
+        return model.merge_and_unload()
+    model.merge_adapter()
+    return model
+
+
 def check(case, inputs, expected):
     def outputs():
         model = load(case)
-        return model(**inputs).logits, model.merge_and_unload()(**inputs).logits
+        return model(**inputs).logits, merge(model)(**inputs).logits
 
     (adapted, merged), caught = with_warnings(outputs)
     return dict(

@@ -57,12 +57,9 @@ describe.each(["out_in", "in_out"] as const)("the printed example, weights store
   it.each([
     ["output", outer, 3],
     ["input", inner, 2],
-  ] as const)("with l = 1 on its %s it computes what it did, to the bit", (_, site, size) => {
+  ] as const)("with l = 1 on its %s it computes what it did", (_, site, size) => {
     const { y, merged } = scaled({ ...site, layout }, Array<number>(size).fill(1));
-    expect(y).toBeAllClose(
-      [[5.1, 11.2, -1.7]],
-      tol.float32,
-    );
+    expect(y).toBeAllClose([[5.1, 11.2, -1.7]], tol.float32);
     expect(merged.weight).toBeAllClose(weight, tol.exact);
     expect(merged.bias).toBeAllClose(bias, tol.exact);
   });

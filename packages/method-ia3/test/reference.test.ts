@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { combineAdapters, loadAdapter, MethodRegistry, peft, PeftModel, saveAdapter } from "@peftjs/core";

@@ -17,6 +17,7 @@ import {
 } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
+import { ia3 } from "@peftjs/method-ia3";
 import { adalora, dora, lora } from "@peftjs/method-lora-family";
 import { fromConfig, fromPretrained, savePretrained } from "@peftjs/models";
 import { Trainer } from "@peftjs/train";
@@ -41,7 +42,7 @@ const STEPS = 6;
 const engine = await createEngine({ kind: "onnx", threads: 1 });
 const generator = createGenerator(7);
 /** Read any adapter that the Python library writes of these types. */
-const readers = new MethodRegistry().use(lora).use(dora).use(adalora);
+const readers = new MethodRegistry().use(lora).use(dora).use(adalora).use(ia3);
 
 interface PythonReport {
   readonly versions: string;

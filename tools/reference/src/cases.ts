@@ -1,5 +1,6 @@
 import type { Method } from "@peftjs/core";
 import { bitfit, head } from "@peftjs/method-classic";
+import { ia3 } from "@peftjs/method-ia3";
 import { adalora, dora, eva, lora, loraplus, olora, pissa, rslora } from "@peftjs/method-lora-family";
 
 const shape = {
@@ -79,6 +80,13 @@ export const cases: Readonly<Record<string, ExchangeCase>> = {
   "olora-native": use(olora, { rank: 4, alpha: 4 }, true),
   eva: use(eva, { rank: 4, alpha: 4, eva: { rho: 2 } }),
   "eva-all-linear": use(eva, { rank: 3, targetModules: "all-linear", eva: { rho: 1.5, whiten: true } }),
+  ia3: use(ia3, {}),
+  "ia3-paper": use(ia3, { placement: "paper" }),
+  "ia3-named": use(ia3, {
+    targetModules: ["query", "value", "intermediate.dense"],
+    feedforwardModules: ["intermediate.dense"],
+  }),
+  "ia3-all-linear": use(ia3, { targetModules: "all-linear", initIa3Weights: false }),
   bitfit: use(bitfit, {}),
   head: use(head, {}),
 };
