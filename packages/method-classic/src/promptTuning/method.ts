@@ -23,10 +23,12 @@ export const promptTuning: Method<PromptTuningConfig> = defineMethod<PromptTunin
   virtualTokens: ({ params }) => ({ embeddings: params["table"] as tf.Tensor2D }),
   file: (context) => {
     const form = tableFile(context, ({ table }) => table as tf.Tensor2D);
-    const { promptTuningInitText, tokenizerNameOrPath } = form.config;
+    const { promptTuningInit, promptTuningInitText, tokenizerNameOrPath } = form.config;
+    const said = promptTuningInitText !== null && tokenizerNameOrPath !== null;
     // The Python library refuses TEXT in a file that does not say which text and which tokenizer.
-    if (promptTuningInitText !== null && tokenizerNameOrPath !== null) return form;
-    return { ...form, config: { ...form.config, promptTuningInit: "RANDOM" } };
+    return promptTuningInit !== "TEXT" || said
+      ? form
+      : { ...form, config: { ...form.config, promptTuningInit: "RANDOM" } };
   },
   refit: ({ params }) => params ?? {},
 });
