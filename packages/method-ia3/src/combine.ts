@@ -1,5 +1,5 @@
 import { float32, PeftError } from "@peftjs/core";
-import type { CombineContext, FileForm, HostTensor } from "@peftjs/core";
+import type { CombineContext, CombineOptions, FileForm, HostTensor } from "@peftjs/core";
 import type { Ia3Config } from "./config.ts";
 import { expressionFor, sideOf } from "./placement.ts";
 
@@ -7,9 +7,11 @@ type Site = CombineContext<Ia3Config>["sites"][number];
 
 /**
  * l = Σ wᵢ·lᵢ, the Python library's weighted sum. An adapter that leaves a layer alone counts there as l = 1, which is what it does.
- * @throws PeftError `COMBINE_UNSUPPORTED` when one adapter scales the input of a layer and another its output.
+ * @throws PeftError `COMBINE_UNSUPPORTED` when one adapter scales the input of a layer and another its output; `CONFIG_INVALID` for a type
+ * of combination other than "linear", or settings of one.
  */
-export function combine({ adapters, sites }: CombineContext<Ia3Config>): FileForm<Ia3Config> {
+export function combine({ adapters, sites, options }: CombineContext<Ia3Config>): FileForm<Ia3Config> {
+  requireLinear(options);
   const { config } = adapters[0] as (typeof adapters)[number];
   const weights = adapters.map(({ weight }) => weight);
   const inner = sites.filter((site) => agreedSide(site) === "input").map(({ site }) => site.path);
@@ -18,6 +20,17 @@ export function combine({ adapters, sites }: CombineContext<Ia3Config>): FileFor
     config: { ...config, feedforwardModules: expressionFor(inner) },
     params: new Map(sites.map((site) => [site.site.path, { l: weightedSum(site, weights) }])),
   };
+}
+
+function requireLinear({ type = "linear", ...settings }: CombineOptions): void {
+  const unknown = Object.keys(settings);
+  if (type === "linear" && unknown.length === 0) return;
+  const got = [type === "linear" ? [] : `type ${JSON.stringify(type)}`, unknown].flat();
+  throw new PeftError(
+    "CONFIG_INVALID",
+    `Adapters of (IA)³ become one by the weighted sum of their vectors, type "linear", which has no settings; got ${got.join(", ")}. ` +
+      "Leave them out.",
+  );
 }
 
 function agreedSide({ site, parts }: Site): "input" | "output" {

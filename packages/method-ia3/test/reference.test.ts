@@ -5,7 +5,7 @@ import { combineAdapters, loadAdapter, MethodRegistry, peft, PeftModel, saveAdap
 import type { HostTensor } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
-import { fromPretrained } from "@peftjs/models";
+import { fromConfig, fromPretrained } from "@peftjs/models";
 import { compiledEngine, installMatchers, scratchFolders, tol } from "@peftjs/testkit";
 import {
   describeReference,
@@ -30,6 +30,14 @@ const folderOf = (name: string): string => fileURLToPath(new URL(name, fixtures)
 const cases = ["roberta", "bert", "roberta-paper"] as const;
 const methods = new MethodRegistry().use(ia3);
 const fresh = scratchFolders();
+
+const deep = {
+  ...{ model_type: "bert", vocab_size: 20, hidden_size: 8, num_hidden_layers: 12, num_attention_heads: 2 },
+  ...{ intermediate_size: 12, max_position_embeddings: 8, initializer_range: 0.2 },
+};
+const paths = Array.from({ length: 12 }, (_, block) =>
+  ["attention.self.value", "output.dense"].map((layer) => `bert.encoder.layer.${block}.${layer}`),
+).flat();
 
 let engine: Engine;
 beforeAll(async () => {
@@ -65,6 +73,25 @@ describe("files", () => {
     expect((adapter.config as Ia3Config).feedforwardModules).toEqual(["output.dense"]);
     const values = await readTensors(folderOf("bert/values.safetensors"));
     expect(relativeDifference(await output(model, values), values.get("logits.start")!.data)).toBeLessThan(1e-5);
+  });
+
+  it.each([
+    ["the paper's placement", { placement: "paper" }],
+    ["many paths", { targetModules: paths, feedforwardModules: paths.filter((path) => path.endsWith("output.dense")) }],
+    ["all linear layers", { targetModules: "all-linear" }],
+  ] as const)("of a deep model, %s: loads as it was saved", async (_, config) => {
+    const base = fromConfig(deep, { numLabels: 2, seed: 1 });
+    const model = await peft(base)
+      .use(ia3, { ...config, initIa3Weights: false }, { seed: 3 })
+      .apply();
+    const dir = await saveAdapter(model, { dir: fresh() });
+    const again = new PeftModel(base);
+    const { adapter } = await loadAdapter(again, { dir, methods });
+    expect(adapter.params).toEqual(model.adapters.get("default")!.params);
+    // Python refuses names of inner layers that are not among those of the targets.
+    const json = readAdapterConfig(dir);
+    expect((json["target_modules"] as string[]).length).toBeLessThan(20);
+    expect(json["feedforward_modules"]).toBeTypeOf("string");
   });
 
   it("the paper's placement is written such that readers of names alone find it", async () => {
@@ -134,6 +161,15 @@ describe("several adapters", () => {
     const again = new PeftModel(model.base);
     await loadAdapter(again, { dir: await saveAdapter(model, { dir: fresh(), adapterName: "mean" }), methods });
     expect(await output(again, values)).toEqual(expected);
+  });
+
+  it("know one type of combination, without settings", async () => {
+    const { model } = await loadTwo();
+    const pair = { adapters: ["one", "two"], weights: [1, 1] };
+    await combineAdapters(model, { ...pair, name: "sum", type: "linear" });
+    const combining = combineAdapters(model, { ...pair, name: "voted", type: "ties", density: 0.5 });
+    await expect(combining).rejects.toThrow('got type "ties", density');
+    await expect(combining).rejects.toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
   });
 
   it("do not combine where one scales the input and the other the output of a layer", async () => {
