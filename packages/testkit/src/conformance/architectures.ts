@@ -1,4 +1,4 @@
-import type { Architecture, Head, LayerSite, ParameterSpec } from "@peftjs/core";
+import type { Architecture, Head, LayerSite, ParameterSpec, SiteRole } from "@peftjs/core";
 import { bert, roberta } from "@peftjs/models";
 import { linearSite } from "../sites.ts";
 
@@ -36,15 +36,35 @@ interface Blocks {
   readonly count: number;
   readonly layers: Layers;
   readonly layout?: LayerSite["layout"];
-  readonly biased: boolean;
+  /** Whether the layers have biases; or those of them that have. */
+  readonly biased: boolean | readonly string[];
+}
+
+/** What layers do, by name, or by the last component of it. */
+const ROLES: Readonly<Record<string, SiteRole>> = {
+  ...{ query: "query", q_proj: "query", query_proj: "query" },
+  ...{ key: "key", k_proj: "key", key_proj: "key" },
+  ...{ value: "value", v_proj: "value", value_proj: "value" },
+  ...{ c_attn: "queryKeyValue", query_key_value: "queryKeyValue" },
+  ...{ o_proj: "attentionOutput", out_proj: "attentionOutput" },
+  ...{ "attn.c_proj": "attentionOutput", "attention.output.dense": "attentionOutput" },
+  ...{ "attention.dense": "attentionOutput", "self_attention.dense": "attentionOutput" },
+  ...{ up_proj: "ffnUp", c_fc: "ffnUp", "intermediate.dense": "ffnUp", dense_h_to_4h: "ffnUp", fc_in: "ffnUp" },
+  ...{ fc1: "ffnUp", ffn: "ffnUp", gate_proj: "ffnGate" },
+  ...{ down_proj: "ffnDown", "mlp.c_proj": "ffnDown", "output.dense": "ffnDown", dense_4h_to_h: "ffnDown" },
+  ...{ fc_out: "ffnDown", fc2: "ffnDown", ffn_output: "ffnDown" },
+};
+
+function roleOf(name: string): SiteRole {
+  return ROLES[name] ?? ROLES[name.slice(name.lastIndexOf(".") + 1)] ?? name;
 }
 
 function blockSites({ prefix, count, layers, layout = "out_in", biased }: Blocks): LayerSite[] {
   return Array.from({ length: count }, (_, block) =>
     Object.entries(layers).map(([name, [inFeatures, outFeatures]]): LayerSite => {
       const path = `${prefix}.${block}.${name}`;
-      const bias = biased ? `${path}.bias` : null;
-      return linearSite({ path, role: name, block, inFeatures, outFeatures, layout, bias });
+      const bias = biased === true || (biased !== false && biased.includes(name)) ? `${path}.bias` : null;
+      return linearSite({ path, role: roleOf(name), block, inFeatures, outFeatures, layout, bias });
     }),
   ).flat();
 }
@@ -58,34 +78,95 @@ function parametersOf(sites: readonly LayerSite[], others: number): Described["p
   return [...layers, { name: "others", shape: [others] }];
 }
 
-const llamaLayers: Layers = {
-  "self_attn.q_proj": [4096, 4096],
-  "self_attn.k_proj": [4096, 4096],
-  "self_attn.v_proj": [4096, 4096],
-  "self_attn.o_proj": [4096, 4096],
-  "mlp.gate_proj": [4096, 11008],
-  "mlp.up_proj": [4096, 11008],
-  "mlp.down_proj": [11008, 4096],
-};
-
-/** LLaMA-7B and LLaMA-2-7B. The output layer is a layer to adapt, but not one of "all-linear". */
-function llama({ output }: { readonly output: boolean }): Described {
-  const blocks = blockSites({ prefix: "model.layers", count: 32, layers: llamaLayers, biased: false });
-  const lmHead: LayerSite = {
-    ...blocks[0]!,
-    path: "lm_head",
-    role: "output",
-    outFeatures: 32000,
-    weight: "lm_head.weight",
+function llamaLayers(hidden: number, inner: number): Layers {
+  const square = [hidden, hidden] as const;
+  return {
+    ...{
+      "self_attn.q_proj": square,
+      "self_attn.k_proj": square,
+      "self_attn.v_proj": square,
+      "self_attn.o_proj": square,
+    },
+    ...{ "mlp.gate_proj": [hidden, inner], "mlp.up_proj": [hidden, inner], "mlp.down_proj": [inner, hidden] },
   };
-  const norms = 65 * 4096;
+}
+
+interface LlamaSize {
+  readonly hidden: number;
+  readonly inner: number;
+  readonly blocks: number;
+  /** The output layer is a layer to adapt, but not one of "all-linear". */
+  readonly output?: boolean;
+}
+
+function llama({ hidden, inner, blocks, output = false }: LlamaSize): Described {
+  const layers = llamaLayers(hidden, inner);
+  const sites = blockSites({ prefix: "model.layers", count: blocks, layers, biased: false });
+  const path = "lm_head";
+  const lmHead = linearSite({ path, role: "output", inFeatures: hidden, outFeatures: 32000 });
+  const norm = (name: string) => ({ name: `model.${name}.weight`, shape: [hidden] });
+  const blockNorms = Array.from({ length: blocks }, (_, block) =>
+    ["input_layernorm", "post_attention_layernorm"].map((name) => norm(`layers.${block}.${name}`)),
+  );
   return {
     modelType: "llama",
-    sites: output ? [...blocks, lmHead] : blocks,
+    sites: output ? [...sites, lmHead] : sites,
     defaultTargets: ["q_proj", "v_proj"],
     headModules: [],
-    parameters: parametersOf([...blocks, lmHead], 32000 * 4096 + norms),
+    parameters: [...parametersOf([...sites, lmHead], 32000 * hidden), ...blockNorms.flat(), norm("norm")],
   };
+}
+
+const llama7 = { hidden: 4096, inner: 11008, blocks: 32 };
+
+/** Models of which only the layers of their blocks count. */
+function blocksOf(modelType: string, defaultTargets: readonly string[], ...blocks: readonly Blocks[]): Described {
+  const sites = blocks.flatMap(blockSites);
+  return { modelType, sites, defaultTargets, headModules: [], parameters: parametersOf(sites, 0) };
+}
+
+/** The one block that all depths share. */
+function albert(): Described {
+  const square = [768, 768] as const;
+  const layers: Layers = {
+    ...{ "attention.query": square, "attention.key": square, "attention.value": square, "attention.dense": square },
+    ...{ ffn: [768, 3072], ffn_output: [3072, 768] },
+  };
+  const prefix = "albert.encoder.albert_layer_groups.0.albert_layers";
+  return blocksOf("albert", ["query", "value"], { prefix, count: 1, layers, biased: true });
+}
+
+function bartLarge(): Described {
+  const square = [1024, 1024] as const;
+  const attention = (name: string): Layers =>
+    Object.fromEntries(["q", "k", "v", "out"].map((part) => [`${name}.${part}_proj`, square]));
+  const ffn: Layers = { fc1: [1024, 4096], fc2: [4096, 1024] };
+  const stack = (name: string, layers: Layers): Blocks => ({
+    prefix: `model.${name}.layers`,
+    count: 12,
+    layers: { ...layers, ...ffn },
+    biased: true,
+  });
+  const decoder = { ...attention("self_attn"), ...attention("encoder_attn") };
+  return blocksOf("bart", ["q_proj", "v_proj"], stack("encoder", attention("self_attn")), stack("decoder", decoder));
+}
+
+function bloom7(): Described {
+  const layers: Layers = {
+    ...{ "self_attention.query_key_value": [4096, 12288], "self_attention.dense": [4096, 4096] },
+    ...{ "mlp.dense_h_to_4h": [4096, 16384], "mlp.dense_4h_to_h": [16384, 4096] },
+  };
+  return blocksOf("bloom", ["query_key_value"], { prefix: "transformer.h", count: 30, layers, biased: true });
+}
+
+function gptJ6(): Described {
+  const square = [4096, 4096] as const;
+  const layers: Layers = {
+    ...{ "attn.q_proj": square, "attn.k_proj": square, "attn.v_proj": square, "attn.out_proj": square },
+    ...{ "mlp.fc_in": [4096, 16384], "mlp.fc_out": [16384, 4096] },
+  };
+  const biased = ["mlp.fc_in", "mlp.fc_out"];
+  return blocksOf("gptj", ["q_proj", "v_proj"], { prefix: "transformer.h", count: 28, layers, biased });
 }
 
 function gpt2(): Described {
@@ -117,22 +198,21 @@ function debertaV3(): Described {
     "intermediate.dense": [768, 3072],
     "output.dense": [3072, 768],
   };
-  const sites = blockSites({ prefix: "deberta.encoder.layer", count: 12, layers, biased: true });
-  return {
-    modelType: "deberta-v2",
-    sites,
-    defaultTargets: ["query_proj", "value_proj"],
-    headModules: [],
-    parameters: parametersOf(sites, 0),
-  };
+  const prefix = "deberta.encoder.layer";
+  return blocksOf("deberta-v2", ["query_proj", "value_proj"], { prefix, count: 12, layers, biased: true });
 }
 
 export const architectures = {
   "RoBERTa-base": encoder(roberta, { ...robertaShape, ...base }),
   "RoBERTa-large": encoder(roberta, { ...robertaShape, ...large }),
   "BERT-base": encoder(bert, { ...bertShape, ...base }),
-  "LLaMA-7B": llama({ output: false }),
-  "LLaMA-2-7B with its output layer": llama({ output: true }),
+  "LLaMA-7B": llama(llama7),
+  "LLaMA-2-7B with its output layer": llama({ ...llama7, output: true }),
+  "LLaMA-13B": llama({ hidden: 5120, inner: 13824, blocks: 40 }),
   "GPT-2": gpt2(),
   "DeBERTaV3-base": debertaV3(),
+  "ALBERT-base": albert(),
+  "BART-large": bartLarge(),
+  "BLOOM-7B": bloom7(),
+  "GPT-J-6B": gptJ6(),
 } as const satisfies Record<string, Described>;

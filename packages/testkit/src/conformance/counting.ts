@@ -71,7 +71,9 @@ function sizes<Config extends object>(method: Method<Config>, like: LayerSite, c
     });
     return { params: elementsOf(result?.params), buffers: elementsOf(result?.buffers) };
   };
-  return affine(at) ?? once(at);
+  const [plane, exact] = [affine(at), once(at)];
+  // A rank may be limited by a dimension, which those of the stand-ins hide where a layer is smaller.
+  return (site) => (plane === null || Math.min(site.inFeatures, site.outFeatures) < UNIT ? exact : plane)(site);
 }
 
 /** c₀ + c₁·in + c₂·out from small layers; null where that is not what sizes grow by. */
