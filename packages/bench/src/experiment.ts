@@ -9,6 +9,7 @@ const positive = z.int().positive();
 
 /** How one method is trained in the comparison. */
 const MethodSettings = z.strictObject({
+  method: z.string().optional().describe("The registered method, for a further row of the table with other settings."),
   learningRate: z.number().positive(),
   config: z.record(z.string(), z.unknown()).default({}).describe("The method's own settings."),
 });
@@ -52,7 +53,10 @@ export function readExperiment(preset: string): Experiment {
   return read(named ? join(experimentsFolder, `${preset}.yaml`) : preset, Experiment);
 }
 
-/** Learning rate and settings of every method, by name; `default` serves the methods without an entry. */
+/**
+ * Learning rate and settings of every row of the table, by name: a registered method, or a variant that names its `method`. `default`
+ * serves the methods without an entry.
+ */
 export function readMethodSettings(): MethodsFile {
   return read(join(experimentsFolder, "methods.yaml"), MethodsFile);
 }

@@ -1,5 +1,8 @@
-import { bitfit, full, head } from "@peftjs/method-classic";
+import { bitfit, full, head, parallel, prefixTuning, promptTuning, pTuning, series } from "@peftjs/method-classic";
+import { ia3 } from "@peftjs/method-ia3";
 import { adalora, dora, eva, lora, loraplus, olora, pissa, rslora } from "@peftjs/method-lora-family";
+import { rocoft } from "@peftjs/method-rocoft";
+import { sift } from "@peftjs/method-sift";
 import { MethodRegistry } from "@peftjs/core";
 
 /**
@@ -18,5 +21,13 @@ export function registeredMethods(): MethodRegistry {
     .use(pissa)
     .use(olora)
     .use(eva)
+    .use(ia3)
+    .use(rocoft)
+    .use(sift)
+    .use(series)
+    .use(parallel)
+    .use(promptTuning)
+    .use(prefixTuning)
+    .use(pTuning)
     .use(full);
 }

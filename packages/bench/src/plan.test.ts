@@ -24,6 +24,17 @@ describe("planRuns", () => {
     expect(runs[1]!.methodConfig).toEqual({ rank: 4 });
   });
 
+  it("puts variants behind their method, under their own names", () => {
+    const variant = { method: "one", learningRate: 0.3, config: { rank: 2 } };
+    const runs = planRuns({ ...common, settings: { ...settings, other: variant }, tasks: ["a"] });
+    expect(runs.map(({ method, variantOf, learningRate }) => [method, variantOf, learningRate])).toEqual([
+      ["one", undefined, 0.1],
+      ["other", "one", 0.3],
+      ["two", undefined, 0.2],
+    ]);
+    expect(runs[0]!.trainRows).toBe(664);
+  });
+
   it("narrows by name and refuses unknown names with near misses", () => {
     expect(
       planRuns({ ...common, methods: ["two"], tasks: ["c"], seeds: [3, 4] }).map((run) => [

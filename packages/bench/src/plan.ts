@@ -5,7 +5,7 @@ import type { RunSpec } from "./results.ts";
 export interface PlanOptions {
   readonly experiment: Experiment;
   readonly settings: MethodsFile;
-  /** Names of all registered methods and embedded tasks. */
+  /** Names of all registered methods, to which the settings may add variants, and of all embedded tasks. */
   readonly allMethods: readonly string[];
   readonly allTasks: readonly string[];
   /** Choices that narrow the preset. */
@@ -25,11 +25,8 @@ export interface PlanOptions {
  */
 export function planRuns(options: PlanOptions): RunSpec[] {
   const { experiment } = options;
-  const methods = choose(
-    "method",
-    options.methods ?? listOf(experiment.methods, options.allMethods),
-    options.allMethods,
-  );
+  const allMethods = withVariants(options.allMethods, options.settings);
+  const methods = choose("method", options.methods ?? listOf(experiment.methods, allMethods), allMethods);
   const tasks = choose("task", options.tasks ?? listOf(experiment.tasks, options.allTasks), options.allTasks);
   const seeds = options.seeds ?? experiment.seeds;
   const shared = sharedSettings(options);
@@ -60,16 +57,29 @@ function sharedSettings(options: PlanOptions) {
     warmupFraction: experiment.warmupFraction,
     batchSize: experiment.batchSize,
     maxLength: experiment.maxLength,
-    trainRows: rowsPerRun(experiment, options.allMethods, options.allTasks),
+    trainRows: rowsPerRun(experiment, withVariants(options.allMethods, options.settings), options.allTasks),
     epochs: experiment.epochs,
     devRows: experiment.rows.dev,
     testRows: experiment.rows.test,
   };
 }
 
-function methodSettings(settings: MethodsFile, method: string): Pick<RunSpec, "learningRate" | "methodConfig"> {
-  const own = settings[method] ?? settings["default"];
-  return { learningRate: own?.learningRate ?? 1e-3, methodConfig: own?.config ?? {} };
+/** Every method, and behind it the rows of the settings that are variants of it. */
+function withVariants(methods: readonly string[], settings: MethodsFile): readonly string[] {
+  const variantsOf = (method: string): string[] =>
+    Object.keys(settings).filter((name) => settings[name]?.method === method);
+  return methods.flatMap((method) => [method, ...variantsOf(method)]);
+}
+
+type OwnSettings = Pick<RunSpec, "learningRate" | "methodConfig" | "variantOf">;
+
+function methodSettings(settings: MethodsFile, name: string): OwnSettings {
+  const own = settings[name] ?? settings["default"];
+  return {
+    learningRate: own?.learningRate ?? 1e-3,
+    methodConfig: own?.config ?? {},
+    ...(own?.method === undefined ? {} : { variantOf: own.method }),
+  };
 }
 
 function listOf(choice: "all" | readonly string[], all: readonly string[]): readonly string[] {

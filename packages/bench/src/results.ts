@@ -24,7 +24,10 @@ export type RunResult = z.infer<typeof RunResult>;
 
 /** Everything that determines a run: two equal specs give equal scores. */
 export const RunSpec = z.object({
+  /** Name of the row in the table: a registered method or a variant of one. */
   method: z.string(),
+  /** The registered method of a variant. */
+  variantOf: z.string().optional(),
   methodConfig: z.record(z.string(), z.unknown()),
   task: z.string(),
   seed: z.int(),

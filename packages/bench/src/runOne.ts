@@ -20,7 +20,7 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
   const started = performance.now();
   const task = loadTask(spec.task);
   const metric = task.metrics[0] ?? "loss";
-  const method = registeredMethods().get(spec.method);
+  const method = registeredMethods().get(spec.variantOf ?? spec.method);
   const engine = await createEngine({ kind: spec.engine, ...(spec.threads === null ? {} : { threads: spec.threads }) });
   const text = await openTextModel({
     folder: spec.model ?? modelPath,

@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { Case } from "./cases.ts";
 import { CASES, casesNamed } from "./cases.ts";
 import type { Measured } from "./measure.ts";
-import { measure } from "./measure.ts";
+import { measure, measureTogether } from "./measure.ts";
 import { formatReport, writeResults } from "./report.ts";
 import { soak } from "./soak.ts";
 
@@ -14,6 +14,7 @@ interface Flags {
   readonly json?: string;
   readonly recompute: "none" | "blocks";
   readonly soak?: number;
+  readonly together?: boolean;
 }
 
 const program = new Command("nx run engine:bench --")
@@ -29,9 +30,10 @@ const program = new Command("nx run engine:bench --")
       .choices(["none", "blocks"])
       .default("none"),
   )
+  .option("--together", "instead: the cases' own steps in turn, compared with the first one")
   .option("--soak <n>", "instead: run n steps of each case and print what memory they hold on the way", count);
 await program.parseAsync();
-const { cases, steps, threads, json, recompute, soak: soakSteps }: Flags = program.opts();
+const { cases, steps, threads, json, recompute, soak: soakSteps, together = false }: Flags = program.opts();
 try {
   if (soakSteps === undefined) await bench();
   else for (const task of cases) await soak({ task, threads, recompute }, soakSteps);
@@ -40,12 +42,7 @@ try {
 }
 
 async function bench(): Promise<void> {
-  const measured: Measured[] = [];
-  const python = process.env["PEFTJS_PYTHON"];
-  for (const [i, task] of cases.entries()) {
-    console.error(`${i + 1}/${cases.length} ${task.name} …`);
-    measured.push(await measure({ task, threads, recompute, steps, python }));
-  }
+  const measured = together ? await measureTogether({ tasks: cases, threads, recompute, steps }) : await oneByOne();
   console.log(formatReport(measured, threads));
   if (json === undefined) return;
   writeResults(
@@ -53,6 +50,16 @@ async function bench(): Promise<void> {
     measured.map(({ result }) => result),
   );
   console.log(`Written to ${resolve(json)}`);
+}
+
+async function oneByOne(): Promise<Measured[]> {
+  const measured: Measured[] = [];
+  const python = process.env["PEFTJS_PYTHON"];
+  for (const [i, task] of cases.entries()) {
+    console.error(`${i + 1}/${cases.length} ${task.name} …`);
+    measured.push(await measure({ task, threads, recompute, steps, python }));
+  }
+  return measured;
 }
 
 function chosen(names: string): readonly Case[] {

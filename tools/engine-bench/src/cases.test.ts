@@ -6,6 +6,9 @@ describe("cases", () => {
   it("have the names that results are kept under", () => {
     expect(CASES.map(({ name }) => name)).toEqual([
       "12x768-8x128-lora",
+      "12x768-8x128-lora-all",
+      "12x768-8x128-rows",
+      "12x768-8x128-columns",
       "12x768-8x128-full",
       "6x384-16x64-lora",
       "4x128-16x64-lora",
@@ -22,7 +25,7 @@ describe("cases", () => {
   });
 
   it("are found by name, and a wrong name lists them", () => {
-    expect(casesNamed(["4x128-8x32-lora"])).toEqual([CASES[4]]);
+    expect(casesNamed(["4x128-8x32-lora"])).toEqual([CASES[7]]);
     expect(() => casesNamed(["4x128"])).toThrow('No case "4x128". Cases: 12x768-8x128-lora');
   });
 });

@@ -1,3 +1,5 @@
+import type { MethodName } from "./methods.ts";
+
 /** One training step to time. Random weights: time and memory do not depend on them. */
 export interface Case {
   readonly name: string;
@@ -9,7 +11,7 @@ export interface Case {
   readonly vocabulary: number;
   readonly batch: number;
   readonly length: number;
-  readonly method: "lora" | "full";
+  readonly method: MethodName;
 }
 
 const BERT = { model: "encoder", vocabulary: 30_522 } as const;
@@ -20,6 +22,9 @@ const GPT2 = { model: "decoder", vocabulary: 50_257, layers: 12, hidden: 768, he
 
 export const CASES: readonly Case[] = [
   { name: "12x768-8x128-lora", ...BASE, method: "lora" },
+  { name: "12x768-8x128-lora-all", ...BASE, method: "lora-all" },
+  { name: "12x768-8x128-rows", ...BASE, method: "rows" },
+  { name: "12x768-8x128-columns", ...BASE, method: "columns" },
   { name: "12x768-8x128-full", ...BASE, method: "full" },
   { name: "6x384-16x64-lora", ...SMALL, batch: 16, length: 64 },
   { name: "4x128-16x64-lora", ...TINY, batch: 16, length: 64 },

@@ -1,5 +1,7 @@
 import { setTimeout } from "node:timers/promises";
+import type { Case } from "./cases.ts";
 import { productFlops } from "./cases.ts";
+import { IN_PYTHON } from "./methods.ts";
 import { measurePeak } from "./peak.ts";
 import type { Side, StepReport, WorkerArguments } from "./side.ts";
 import { openOurs, openPython } from "./sides.ts";
@@ -27,6 +29,9 @@ export interface Result {
   readonly bfloat16MemoryRatio?: number;
   readonly pythonMedianStepMilliseconds?: number;
   readonly pythonPeakMemoryBytes?: number;
+  /** Median step and peak memory over those of the first case that ran in turn with this one. */
+  readonly stepToFirst?: number;
+  readonly memoryToFirst?: number;
   readonly recompute?: "blocks";
 }
 
@@ -49,10 +54,42 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
   const peak = await measurePeak(options.threads);
   const open = [
     () => openOurs(options),
-    ...(python === undefined
+    ...(python === undefined || !IN_PYTHON.includes(options.task.method)
       ? []
       : (["float32", "bfloat16"] as const).map((dtype) => () => openPython(python, options, dtype))),
   ];
+  const { reports, versions } = await inTurn(open, steps);
+  return { result: summarize(options, reports, peak), versions, peak };
+}
+
+export interface MeasureTogetherOptions extends Omit<MeasureOptions, "task" | "python"> {
+  readonly tasks: readonly Case[];
+}
+
+/** Runs our steps of several cases in turn, so that they can be compared with each other: their ratios are to the first one. */
+export async function measureTogether({ tasks, steps, ...settings }: MeasureTogetherOptions): Promise<Measured[]> {
+  const peak = await measurePeak(settings.threads);
+  const { reports, versions } = await inTurn(
+    tasks.map((task) => () => openOurs({ task, ...settings })),
+    steps,
+  );
+  const results = tasks.map((task, i) => summarize({ task, ...settings }, [reports[i] as StepReport[]], peak));
+  const first = results[0] as Result;
+  return results.map((result) => ({
+    ...{ versions, peak },
+    result: {
+      ...result,
+      stepToFirst: result.medianStepMilliseconds / first.medianStepMilliseconds,
+      memoryToFirst: result.peakMemoryBytes / first.peakMemoryBytes,
+    },
+  }));
+}
+
+/** Opens the programs, and runs their steps in turn: what slows the machine down for a while slows all of them down. */
+async function inTurn(
+  open: readonly (() => Side)[],
+  steps: number,
+): Promise<{ readonly reports: StepReport[][]; readonly versions: Record<string, string> }> {
   const sides: Side[] = [];
   const versions: Record<string, string> = {};
   try {
@@ -68,7 +105,7 @@ export async function measure(options: MeasureOptions): Promise<Measured> {
         reports[k]?.push(await side.step());
       }
     }
-    return { result: summarize(options, reports, peak), versions, peak };
+    return { reports, versions };
   } finally {
     for (const side of sides) side.close();
   }

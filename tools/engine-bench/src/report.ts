@@ -28,6 +28,11 @@ const COMPARISON: readonly Column[] = [
   { title: "memory (bf16)", value: ({ bfloat16MemoryRatio }) => optional(bfloat16MemoryRatio, 2) },
 ];
 
+const AMONG_EACH_OTHER: readonly Column[] = [
+  { title: "step to first", value: ({ stepToFirst }) => optional(stepToFirst, 2) },
+  { title: "memory to first", value: ({ memoryToFirst }) => optional(memoryToFirst, 2) },
+];
+
 const WITHOUT_PYTHON = `No comparison: PEFTJS_PYTHON is not set. For the ratios, name an interpreter that has torch, transformers and peft:
   python3 -m venv venv && venv/bin/pip install torch transformers peft
   PEFTJS_PYTHON=venv/bin/python npx nx run engine:bench`;
@@ -35,11 +40,15 @@ const WITHOUT_PYTHON = `No comparison: PEFTJS_PYTHON is not set. For the ratios,
 const WITH_PYTHON = `Speed: Python's median step over ours (above 1: ours is faster). Memory: our largest resident set over Python's (below 1: ours
 is smaller). Python computes in float32, and in the columns marked bf16 under bfloat16 autocast.`;
 
+const TOGETHER =
+  "The cases' steps ran in turn. Ratios of median steps and of largest resident sets to those of the first case.";
+
 /** The machine, what ran on it, and one row per case. */
 export function formatReport(measured: readonly Measured[], threads: number): string {
   const results = measured.map(({ result }) => result);
   const compared = results.some(({ speedRatio }) => speedRatio !== undefined);
-  const columns = [...COLUMNS, ...(compared ? COMPARISON : [])];
+  const together = results.some(({ stepToFirst }) => stepToFirst !== undefined);
+  const columns = [...COLUMNS, ...(compared ? COMPARISON : []), ...(together ? AMONG_EACH_OTHER : [])];
   const rows = results.map((result) => columns.map(({ value }) => value(result)));
   const titles = columns.map(({ title }) => title);
   return [
@@ -47,7 +56,7 @@ export function formatReport(measured: readonly Measured[], threads: number): st
     "",
     formatTable(titles, rows),
     "",
-    compared ? WITH_PYTHON : WITHOUT_PYTHON,
+    together ? TOGETHER : compared ? WITH_PYTHON : WITHOUT_PYTHON,
   ].join("\n");
 }
 

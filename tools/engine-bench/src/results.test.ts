@@ -8,7 +8,7 @@ import { summarize } from "./measure.ts";
 import { formatReport, writeResults } from "./report.ts";
 import type { StepReport } from "./side.ts";
 
-const task = CASES[4] as Case;
+const task = CASES[7] as Case;
 const ours = { traceMilliseconds: 70, openMilliseconds: 80, residentBytes: 1e8, tensors: 0 };
 
 /** Two slow steps that warm up, then some of which `step` is the median. */

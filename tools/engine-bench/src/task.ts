@@ -1,15 +1,14 @@
-import { float32, int32, peft } from "@peftjs/core";
+import { float32, int32 } from "@peftjs/core";
 import type { BaseModel, HostTensor, Named, PeftModel } from "@peftjs/core";
-import { full } from "@peftjs/method-classic";
-import { lora } from "@peftjs/method-lora-family";
 import { fromConfig } from "@peftjs/models";
 import type { Case } from "./cases.ts";
 import { decoderModel } from "./decoder.ts";
+import { METHODS } from "./methods.ts";
 
-/** The case's model with random weights and what is trained of it: rank-8 adapters on the model's usual layers, or all. */
+/** The case's model with random weights and what is trained of it. */
 export async function adaptedModel(task: Case): Promise<PeftModel> {
   const base = task.model === "decoder" ? decoderModel(task) : encoderModel(task);
-  return task.method === "lora" ? peft(base).use(lora, { rank: 8, alpha: 16 }).apply() : peft(base).use(full).apply();
+  return METHODS[task.method](base);
 }
 
 function encoderModel({ layers, hidden, heads, vocabulary }: Case): BaseModel {
