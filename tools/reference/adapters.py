@@ -2,8 +2,8 @@
 
     python tools/reference/adapters.py FOLDER CASE …
 
-Each CASE is a folder with base/, adapter/ and expected.safetensors (input_ids, attention_mask, logits, logits_base). The adapter is
-loaded, compared, merged and compared again. Then all that it trains is changed, and the result saved to CASE/python with
+Each CASE is a folder with base/, adapter/, case.json and expected.safetensors (input_ids, attention_mask, logits, logits_base). The adapter
+is loaded, compared, merged and compared again. Then all that it trains is changed, but for what case.json says is kept, and the result saved to CASE/python with
 its logits in CASE/expected_python.safetensors. FOLDER/python.json gets the relative differences, and the warnings that a file of Python's own does not cause.
 """
 
@@ -36,8 +36,8 @@ def with_warnings(work):
 
 
 def merge(model):
-    """peft 0.21 cannot unload (IA)³ from a model whose saved head is more than one layer, as RoBERTa's is."""
-    if model.active_peft_config.peft_type != peft.PeftType.IA3:
+    """peft 0.21 cannot unload (IA)³ and SHiRA from a model whose saved head is more than one layer, as RoBERTa's is."""
+    if model.active_peft_config.peft_type not in (peft.PeftType.IA3, peft.PeftType.SHIRA):
         return model.merge_and_unload()
     model.merge_adapter()
     return model
@@ -60,9 +60,10 @@ def check(case, inputs, expected):
 def write_back(case, inputs):
     model = load(case, is_trainable=True)
     generator = torch.Generator().manual_seed(3)
+    kept = json.loads((case / "case.json").read_text()).get("kept")
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and (kept is None or kept not in name):
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
         logits = model(**inputs).logits
     model.save_pretrained(case / "python")
@@ -86,6 +87,7 @@ if __name__ == "__main__":
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
+    torch.sparse.check_sparse_tensor_invariants.enable()
     folder, *cases = map(Path, sys.argv[1:])
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
     report = dict(versions=versions, cases={case.name: run(case) for case in cases})

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
@@ -19,6 +19,7 @@ import type { HostTensor, Named } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { ia3 } from "@peftjs/method-ia3";
 import { adalora, dora, lora } from "@peftjs/method-lora-family";
+import { rocoft } from "@peftjs/method-rocoft";
 import { fromConfig, fromPretrained, savePretrained } from "@peftjs/models";
 import { Trainer } from "@peftjs/train";
 import { cases, families } from "./cases.ts";
@@ -42,7 +43,7 @@ const STEPS = 6;
 const engine = await createEngine({ kind: "onnx", threads: 1 });
 const generator = createGenerator(7);
 /** Read any adapter that the Python library writes of these types. */
-const readers = new MethodRegistry().use(lora).use(dora).use(adalora).use(ia3);
+const readers = new MethodRegistry().use(lora).use(dora).use(adalora).use(ia3).use(rocoft);
 
 interface PythonReport {
   readonly versions: string;
@@ -81,7 +82,7 @@ console.log("| --- | --- | --- | --- | --- | --- |");
 for (const { family, name, dir } of names) {
   const there = report.cases[`${family}-${name}`];
   if (there === undefined) throw new Error(`No report of ${dir}.`);
-  const here = await readBack(dir, family);
+  const here = await readBack(dir, cases[name] as ExchangeCase);
   const figures = [there.adapter, there.merged, here.adapter, here.merged];
   const good = figures.every((value) => value < LIMIT) && there.moved > 1e-3 && there.warnings.length === 0;
   if (!good) failures++;
@@ -92,7 +93,7 @@ console.log(failures === 0 ? "\nAll equal." : `\n${failures} cases differ.`);
 process.exitCode = failures === 0 ? 0 : 1;
 
 /** Trains an adapter for a few steps, and writes it, its base model and its logits. */
-async function writeCase(dir: string, family: string, { method, config, native = false }: ExchangeCase): Promise<void> {
+async function writeCase(dir: string, family: string, { method, config, ...options }: ExchangeCase): Promise<void> {
   mkdirSync(dir, { recursive: true });
   const pad = families[family]?.["pad_token_id"] as number;
   const name = join(dir, "base");
@@ -108,7 +109,8 @@ async function writeCase(dir: string, family: string, { method, config, native =
   const trainable = Object.entries(model.trainable());
   model.setTrainable(Object.fromEntries(trainable.map(([key, tensor]) => [key, moved(tensor)])));
   await train(model, batches);
-  await saveAdapter(model, { dir: join(dir, "adapter"), native });
+  await saveAdapter(model, { dir: join(dir, "adapter"), ...options });
+  writeFileSync(join(dir, "case.json"), JSON.stringify(options));
   const batch = batches[0] as Named<HostTensor>;
   const logits = await run(model, batch);
   const logits_base = await model.disable(() => run(model, batch));
@@ -116,15 +118,19 @@ async function writeCase(dir: string, family: string, { method, config, native =
 }
 
 /** Loads what Python saved, and compares with the logits it had. */
-async function readBack(dir: string, family: string): Promise<{ readonly adapter: number; readonly merged: number }> {
+async function readBack(
+  dir: string,
+  { method, as }: ExchangeCase,
+): Promise<{ readonly adapter: number; readonly merged: number }> {
   const file = await openSafetensors(join(dir, "expected_python.safetensors"));
   const read = async (name: string): Promise<HostTensor> => file.tensor(name);
   const [ids, mask, expected] = await Promise.all(["input_ids", "attention_mask", "logits"].map(read));
   await file.close();
   const batch = { input_ids: asInt(ids as HostTensor), attention_mask: asInt(mask as HostTensor) };
   const model = new PeftModel(await fromPretrained(join(dir, "base")));
-  const report = await loadAdapter(model, { dir: join(dir, "python"), methods: readers });
-  if (report.missing.length + report.unexpected.length > 0) throw new Error(`${family}: ${JSON.stringify(report)}`);
+  const reader = as === undefined ? {} : { as: method.name };
+  const report = await loadAdapter(model, { dir: join(dir, "python"), methods: readers, ...reader });
+  if (report.missing.length + report.unexpected.length > 0) throw new Error(`${dir}: ${JSON.stringify(report)}`);
   const adapter = difference(await run(model, batch), expected as HostTensor);
   const merged = difference(
     await run(new PeftModel(model.mergeAndUnload({ safe: true })), batch),

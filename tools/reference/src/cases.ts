@@ -2,6 +2,7 @@ import type { Method } from "@peftjs/core";
 import { bitfit, head } from "@peftjs/method-classic";
 import { ia3 } from "@peftjs/method-ia3";
 import { adalora, dora, eva, lora, loraplus, olora, pissa, rslora } from "@peftjs/method-lora-family";
+import { rocoft } from "@peftjs/method-rocoft";
 
 const shape = {
   vocab_size: 80,
@@ -37,16 +38,35 @@ export const families: Readonly<Record<string, Readonly<Record<string, unknown>>
   },
 };
 
-/** An adapter to exchange: a method, its config, and whether its own form is saved. */
-export interface ExchangeCase {
-  readonly method: Method;
-  readonly config: object;
+/** How an adapter is exchanged. */
+export interface ExchangeOptions {
+  /** Its own form is saved. */
   readonly native?: boolean;
+  /** Another type of file that it is written as; what Python makes of it is read by the same method again. */
+  readonly as?: string;
+  /** Part of the names of trained parameters that Python leaves as they are, because the method that reads them cannot say others. */
+  readonly kept?: string;
 }
 
-function use<Config extends object>(method: Method<Config>, config: object, native = false): ExchangeCase {
-  return { method: method as unknown as Method, config, native };
+/** An adapter to exchange: a method and its config. */
+export interface ExchangeCase extends ExchangeOptions {
+  readonly method: Method;
+  readonly config: object;
 }
+
+function use<Config extends object>(
+  method: Method<Config>,
+  config: object,
+  options: ExchangeOptions = {},
+): ExchangeCase {
+  return { ...options, method: method as unknown as Method, config };
+}
+
+/** The factors of LoRA that are one-hot. */
+const [rows, columns] = [
+  { as: "lora", kept: "lora_B.default.weight" },
+  { as: "lora", kept: "lora_A.default.weight" },
+];
 
 /** Every method, and every choice that changes what its file holds. */
 export const cases: Readonly<Record<string, ExchangeCase>> = {
@@ -75,9 +95,9 @@ export const cases: Readonly<Record<string, ExchangeCase>> = {
   "adalora-unpruned": use(adalora, { initRank: 3, targetRank: 3, targetModules: ["query", "value"] }),
   pissa: use(pissa, { rank: 4, alpha: 4 }),
   "pissa-rslora": use(pissa, { rank: 4, alpha: 6, useRslora: true, initLoraWeights: "pissa" }),
-  "pissa-native": use(pissa, { rank: 4, alpha: 4, initLoraWeights: "pissa" }, true),
+  "pissa-native": use(pissa, { rank: 4, alpha: 4, initLoraWeights: "pissa" }, { native: true }),
   olora: use(olora, { rank: 4, alpha: 4 }),
-  "olora-native": use(olora, { rank: 4, alpha: 4 }, true),
+  "olora-native": use(olora, { rank: 4, alpha: 4 }, { native: true }),
   eva: use(eva, { rank: 4, alpha: 4, eva: { rho: 2 } }),
   "eva-all-linear": use(eva, { rank: 3, targetModules: "all-linear", eva: { rho: 1.5, whiten: true } }),
   ia3: use(ia3, {}),
@@ -87,6 +107,16 @@ export const cases: Readonly<Record<string, ExchangeCase>> = {
     feedforwardModules: ["intermediate.dense"],
   }),
   "ia3-all-linear": use(ia3, { targetModules: "all-linear", initIa3Weights: false }),
+  "rocoft-rows": use(rocoft, {}, rows),
+  "rocoft-rows-random": use(rocoft, { rank: 40, select: "random", bias: "none" }, rows),
+  "rocoft-columns": use(rocoft, { mode: "column", head: "restricted", parameterisation: "absolute" }, columns),
+  "rocoft-columns-random": use(
+    rocoft,
+    { mode: "column", rank: 2, select: "random", rankPattern: { query: 1 } },
+    columns,
+  ),
+  "rocoft-entries": use(rocoft, { mode: "entries", density: 0.15, bias: "none" }, { as: "shira" }),
+  "rocoft-entries-rank": use(rocoft, { mode: "entries", matchRank: 2, bias: "none" }, { as: "shira" }),
   bitfit: use(bitfit, {}),
   head: use(head, {}),
 };
