@@ -48,7 +48,12 @@ export function checkFiles({ suite, subject, family, engine }: Setting): void {
     const names = [...(await readAdapterTensors(dir)).keys()];
     expect(names.length).toBeGreaterThan(0);
     const modules = [...tinyModel(family).parameters.keys()].map((name) => name.split(".")[0]);
-    const prefix = new RegExp(`^base_model\\.model\\.(${[...new Set(modules)].join("|")})\\.`);
+    const module = `(${[...new Set(modules)].join("|")})\\.`;
+    // Virtual tokens wrap no layer of the model.
+    const onLayers = method.virtualTokens === undefined;
+    const prefix = new RegExp(
+      onLayers ? `^base_model\\.model\\.${module}` : `^(base_model\\.${module}|prompt_embeddings$)`,
+    );
     for (const name of names) {
       expect(name).toMatch(prefix);
       expect(name).not.toContain(".default.");
