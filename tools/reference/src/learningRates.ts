@@ -9,7 +9,8 @@ import { createEngine } from "@peftjs/engine";
  *   npx tsx --conditions=@peftjs/source tools/reference/src/learningRates.ts METHOD TASK,… RATE,… [ROWS] [EPOCHS] [BATCH]
  */
 const [name = "", tasks = "", rates = "", rows = "2400", epochs = "2", batch = "16"] = process.argv.slice(2);
-const method = registeredMethods().get(name);
+const settings = readMethodSettings()[name];
+const method = registeredMethods().get(settings?.method ?? name);
 const engine = await createEngine({ kind: "onnx" });
 for (const task of tasks.split(",").map(loadTask)) {
   const metric = task.metrics[0]!;
@@ -17,7 +18,7 @@ for (const task of tasks.split(",").map(loadTask)) {
     const text = await openTextModel({ folder: modelPath, scheme: task, maxLength: 64, seed: 0, newHead: true });
     const scores: string[] = [];
     await fineTune({
-      ...{ text, engine, method, methodConfig: readMethodSettings()[name]?.config ?? {} },
+      ...{ text, engine, method, methodConfig: settings?.config ?? {} },
       ...{ train: task.train.slice(0, Number(rows)), dev: task.dev, batchSize: Number(batch), seed: 0 },
       training: { epochs: Number(epochs), learningRate, warmupRatio: 0.1, metricForBest: metric },
       loggers: [{ evaluate: ({ metrics }) => scores.push((100 * metrics[metric]!).toFixed(1)) }],
