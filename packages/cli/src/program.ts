@@ -1,6 +1,7 @@
 import { benchCommand } from "@peftjs/bench";
 import { Command } from "commander";
 import { evalCommand } from "./commands/eval.ts";
+import { kernelsCommand } from "./commands/kernels.ts";
 import { mergeCommand } from "./commands/merge.ts";
 import { methodsCommand } from "./commands/methods.ts";
 import { predictCommand } from "./commands/predict.ts";
@@ -16,6 +17,7 @@ export function createProgram(args: readonly string[]): Command {
     predictCommand(),
     mergeCommand(),
     methodsCommand(),
+    kernelsCommand(),
     benchCommand(),
   ];
   for (const command of commands) program.addCommand(command);

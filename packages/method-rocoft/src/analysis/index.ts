@@ -1,1 +1,31 @@
-export {};
+export { compareKernels } from "./compare.ts";
+export type { KernelComparison } from "./compare.ts";
+export { diagonalKernel, kernelMatrix, traceKernel } from "./kernel.ts";
+export type { Kernel } from "./kernel.ts";
+export { empiricalKernel } from "./kernelOfModel.ts";
+export type { EmpiricalKernel, KernelFormula, KernelOptions } from "./kernelOfModel.ts";
+export { startLaziness } from "./laziness.ts";
+export type { Laziness, LazinessPoint } from "./laziness.ts";
+export { spectrum, subspaceOverlap } from "./spectrum.ts";
+export type { Spectrum } from "./spectrum.ts";
+export { all, biases, columns, noEmbeddings, noHead, rows, trained } from "./subsets.ts";
+export type { Candidate, Subset, SubsetReport } from "./subsets.ts";
+export { LOGISTIC_C, fitLogisticByFolds, stratifiedFolds } from "./crossValidation.ts";
+export type { ChosenLogistic } from "./crossValidation.ts";
+export { heatMap, htmlPage, htmlTable, logChart } from "./picture.ts";
+export type { Curve } from "./picture.ts";
+export { accuracyOf, fewShot, kernelRegression, meanAndDeviation } from "./regression.ts";
+export type {
+  InitialOutputs,
+  LeastSquaresSolver,
+  LogisticSolver,
+  RegressionInput,
+  RegressionResult,
+  Solver,
+} from "./regression.ts";
+export { regressModel } from "./regressionOfModel.ts";
+export type { LabelledExamples, ModelRegression, ModelRegressionOptions } from "./regressionOfModel.ts";
+export { kernelPage, kernelTable } from "./report.ts";
+export type { DrawFigures, KernelReport, LazinessFigure, MethodFigures } from "./report.ts";
+export { decisions, fitLogistic, operatorNorm, solveLeastSquares } from "./solve.ts";
+export type { LeastSquaresOptions, LinearModel } from "./solve.ts";
