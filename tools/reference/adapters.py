@@ -46,19 +46,30 @@ def merge(model):
 def check(case, inputs, expected):
     def outputs():
         model = load(case)
-        return model(**inputs).logits, merge(model)(**inputs).logits
+        adapted = model(**inputs).logits
+        return adapted, None if model.active_peft_config.is_prompt_learning else merge(model)(**inputs).logits
 
     (adapted, merged), caught = with_warnings(outputs)
     return dict(
         adapter=relative(adapted, expected["logits"]),
-        merged=relative(merged, expected["logits"]),
+        merged=None if merged is None else relative(merged, expected["logits"]),
         moved=relative(adapted, expected["logits_base"]),
         warnings=caught,
     )
 
 
+def load_to_change(case):
+    """Python refuses to train virtual tokens that it loads, though what would learn is all there."""
+    config = peft.PeftConfig.from_pretrained(case / "adapter")
+    model = load(case, is_trainable=not config.is_prompt_learning)
+    for name, parameter in model.named_parameters():
+        if config.is_prompt_learning and ("prompt_encoder" in name or "modules_to_save" in name):
+            parameter.requires_grad_(True)
+    return model
+
+
 def write_back(case, inputs):
-    model = load(case, is_trainable=True)
+    model = load_to_change(case)
     generator = torch.Generator().manual_seed(3)
     kept = json.loads((case / "case.json").read_text()).get("kept")
     with torch.no_grad():

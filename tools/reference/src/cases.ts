@@ -1,5 +1,5 @@
 import type { Method } from "@peftjs/core";
-import { bitfit, head } from "@peftjs/method-classic";
+import { bitfit, head, prefixTuning, promptTuning, pTuning } from "@peftjs/method-classic";
 import { ia3 } from "@peftjs/method-ia3";
 import { adalora, dora, eva, lora, loraplus, olora, pissa, rslora } from "@peftjs/method-lora-family";
 import { rocoft } from "@peftjs/method-rocoft";
@@ -117,6 +117,11 @@ export const cases: Readonly<Record<string, ExchangeCase>> = {
   ),
   "rocoft-entries": use(rocoft, { mode: "entries", density: 0.15, bias: "none" }, { as: "shira" }),
   "rocoft-entries-rank": use(rocoft, { mode: "entries", matchRank: 2, bias: "none" }, { as: "shira" }),
+  "prompt-tuning": use(promptTuning, { numVirtualTokens: 5 }),
+  "prompt-tuning-vocabulary": use(promptTuning, { numVirtualTokens: 3, promptTuningInit: "SAMPLE_VOCAB" }),
+  "prefix-tuning": use(prefixTuning, { numVirtualTokens: 5 }),
+  "prefix-tuning-projected": use(prefixTuning, { numVirtualTokens: 4, prefixProjection: true, encoderHiddenSize: 12 }),
+  "p-tuning": use(pTuning, { numVirtualTokens: 5, encoderHiddenSize: 12 }),
   bitfit: use(bitfit, {}),
   head: use(head, {}),
 };
