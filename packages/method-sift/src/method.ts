@@ -1,19 +1,10 @@
-import { cloneTensor, defineMethod, float32, int32, PeftError, zeros } from "@peftjs/core";
-import type {
-  Delta,
-  DeltaContext,
-  FileContext,
-  FileForm,
-  ForwardContext,
-  HostTensor,
-  InitContext,
-  InitResult,
-  Method,
-  Named,
-} from "@peftjs/core";
+import { cloneTensor, defineMethod, int32, PeftError, zeros } from "@peftjs/core";
+import type { Delta, DeltaContext, ForwardContext, InitContext, InitResult, Method, Named } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { budgetOf } from "./budget.ts";
 import { SiftConfig, siftWire } from "./config.ts";
+import { entriesAt, restoreSift, siftFile } from "./file.ts";
+import { asShira } from "./interchange.ts";
 import { scatter, scatterWeight, sparseProduct } from "./layer.ts";
 import type { Entries } from "./layer.ts";
 import { select } from "./select.ts";
@@ -36,7 +27,9 @@ export const sift: Method<SiftConfig> = defineMethod<SiftConfig>({
   forward,
   delta,
   parameterGroup: ({ config }) => (config.weightDecayMode === "none" ? { weightDecay: 0 } : {}),
-  file,
+  file: siftFile,
+  restore: restoreSift,
+  interchange: [asShira],
 });
 
 function init({ site, config, calibration, ...own }: InitContext<SiftConfig>): InitResult {
@@ -69,20 +62,6 @@ function placeholder(site: InitContext<SiftConfig>["site"], config: SiftConfig):
   return { weight: first(weight), bias: first(bias) };
 }
 
-/** W[I] [k], for places in (out, in) order. */
-function entriesAt(
-  { data }: HostTensor,
-  places: Int32Array,
-  { layout, inFeatures, outFeatures }: InitContext<SiftConfig>["site"],
-): HostTensor {
-  const at = (place: number): number =>
-    layout === "out_in" ? place : (place % inFeatures) * outFeatures + Math.floor(place / inFeatures);
-  return float32(
-    Float32Array.from(places, (place) => data[at(place)] as number),
-    [places.length],
-  );
-}
-
 function forward({ site, params, x, base, innermost, weight, bias }: ForwardContext<SiftConfig>): tf.Tensor2D {
   const product = sparseProduct(x, entriesOf(params), { site, weight: innermost ? weight : null });
   const below = innermost ? bias : base(x);
@@ -106,18 +85,4 @@ function entriesOf({ values, indices, origin }: Named<tf.Tensor>): Entries {
 function biasChange({ biasValues, biasIndices }: Named<tf.Tensor>, size: number): tf.Tensor1D | null {
   if (biasValues === undefined) return null;
   return scatter({ values: biasValues as tf.Tensor1D, indices: biasIndices as tf.Tensor1D }, size);
-}
-
-/** Increments, however they were trained: an adapter that is read does not know the weights that they started from. */
-function file({ config, sites }: FileContext<SiftConfig>): FileForm<SiftConfig> {
-  const increments = ({ origin, ...params }: Named<HostTensor>): Named<HostTensor> => {
-    if (origin === undefined) return params;
-    const { data, shape } = params["values"] as HostTensor;
-    const change = Float32Array.from(data, (value, i) => value - (origin.data[i] as number));
-    return { ...params, values: float32(change, shape) };
-  };
-  return {
-    config: config.weightDecayMode === "weight" ? { ...config, weightDecayMode: "none" } : config,
-    params: new Map(sites.map(({ site, params }) => [site.path, increments(params)])),
-  };
 }
