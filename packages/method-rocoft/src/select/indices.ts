@@ -37,8 +37,9 @@ export function selectedCount({ site, config }: SiteContext<RocoftConfig>): numb
   return Math.min(wanted ?? Math.round((density ?? 0) * all), all);
 }
 
-/** Whether the coordinates of a layer are 0 … k−1, whatever its values. */
+/** Whether the coordinates of a layer are 0 … k−1, whatever its values: the first ones, or all of them. */
 export function areLeading({ site, config }: SiteContext<RocoftConfig>): boolean {
+  if (selectedCount({ site, config }) === coordinateCount(site, config.mode)) return true;
   return selectionOf(config) === "first" && listedCoordinates({ site, config }) === null;
 }
 
@@ -95,7 +96,7 @@ export function requireCoordinates(coordinates: Int32Array, { site, config }: Si
   throw new PeftError(
     "ADAPTER_TENSORS",
     `The file's rocoft_indices of "${site.path}" are wrong at place ${bad}: got ${coordinates[bad]}, expected ascending numbers below ${all}` +
-      `${leading ? `, and with select "first" 0, 1, 2 and so on. Set select to "random" in its config for any others` : ""}.`,
+      `${leading ? `, here 0, 1, 2 and so on. Set select to "random" in its config for any others` : ""}.`,
   );
 }
 
