@@ -21,6 +21,7 @@ import { ia3 } from "@peftjs/method-ia3";
 import { prefixTuning, promptTuning, pTuning } from "@peftjs/method-classic";
 import { adalora, dora, lora } from "@peftjs/method-lora-family";
 import { rocoft } from "@peftjs/method-rocoft";
+import { sift } from "@peftjs/method-sift";
 import { fromConfig, fromPretrained, savePretrained } from "@peftjs/models";
 import { Trainer } from "@peftjs/train";
 import { cases, families } from "./cases.ts";
@@ -44,7 +45,7 @@ const STEPS = 6;
 const engine = await createEngine({ kind: "onnx", threads: 1 });
 const generator = createGenerator(7);
 /** Read any adapter that the Python library writes of these types. */
-const readers = new MethodRegistry().use(lora).use(dora).use(adalora).use(ia3).use(rocoft);
+const readers = new MethodRegistry().use(lora).use(dora).use(adalora).use(ia3).use(rocoft).use(sift);
 readers.use(promptTuning).use(prefixTuning).use(pTuning);
 
 interface PythonReport {

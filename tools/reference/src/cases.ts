@@ -3,6 +3,7 @@ import { bitfit, head, prefixTuning, promptTuning, pTuning } from "@peftjs/metho
 import { ia3 } from "@peftjs/method-ia3";
 import { adalora, dora, eva, lora, loraplus, olora, pissa, rslora } from "@peftjs/method-lora-family";
 import { rocoft } from "@peftjs/method-rocoft";
+import { sift } from "@peftjs/method-sift";
 
 const shape = {
   vocab_size: 80,
@@ -117,6 +118,12 @@ export const cases: Readonly<Record<string, ExchangeCase>> = {
   ),
   "rocoft-entries": use(rocoft, { mode: "entries", density: 0.15, bias: "none" }, { as: "shira" }),
   "rocoft-entries-rank": use(rocoft, { mode: "entries", matchRank: 2, bias: "none" }, { as: "shira" }),
+  sift: use(sift, { loraRank: 2 }, { as: "shira" }),
+  "sift-rate": use(
+    sift,
+    { rate: 0.1, includeBias: false, targetModules: "all-linear", selectionBatches: 2 },
+    { as: "shira" },
+  ),
   "prompt-tuning": use(promptTuning, { numVirtualTokens: 5 }),
   "prompt-tuning-vocabulary": use(promptTuning, { numVirtualTokens: 3, promptTuningInit: "SAMPLE_VOCAB" }),
   "prefix-tuning": use(prefixTuning, { numVirtualTokens: 5 }),
