@@ -1,5 +1,5 @@
 import { isInModules, PeftError, sizeOf } from "@peftjs/core";
-import type { LayerSite, PeftModel } from "@peftjs/core";
+import type { Adapter, LayerSite, PeftModel } from "@peftjs/core";
 
 /** A parameter that may count: one of the base model's, or one that an adapter brings. */
 export interface Candidate {
@@ -116,7 +116,9 @@ function ownCandidates(model: PeftModel, known: ReadonlySet<string>): Candidate[
     .map(([key, { shape }]) => {
       const local = key.slice(key.indexOf(".") + 1);
       const head = isInModules(local.slice(0, local.lastIndexOf(".")), model.base.headModules);
-      return { name: key, key, shape, kind: "own", site: null, head, trained: "method" };
+      const adapter = model.adapters.get(key.slice(0, key.indexOf(".")))!;
+      const beside = isOwnBias(key) && bringsWeights(adapter);
+      return { name: key, key, shape, kind: "own", site: null, head, trained: beside ? "beside" : "method" };
     });
 }
 
@@ -134,7 +136,16 @@ function trainerOf(model: PeftModel, owner: string | undefined, name: string): P
   const saved = adapter?.overrides.get(name)?.kind === "saved";
   const head = saved || isInModules(name.slice(0, Math.max(name.lastIndexOf("."), 0)), model.base.headModules);
   if (!learns) return { head, trained: null };
-  return { head, trained: saved || adapter.params.size === 0 ? "method" : "beside" };
+  return { head, trained: saved || !bringsWeights(adapter) ? "method" : "beside" };
+}
+
+function bringsWeights({ params }: Adapter): boolean {
+  return [...params.keys()].some((name) => !isOwnBias(name));
+}
+
+/** A method's own change of a layer's bias; biases of modules that a method adds are named after the module, e.g. `downBias`. */
+function isOwnBias(name: string): boolean {
+  return /\.bias[^.]*$/u.test(name);
 }
 
 /**
