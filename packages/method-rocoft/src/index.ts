@@ -4,3 +4,7 @@ export { changedProduct, changeOfWeight, columnUpdate, place, rowUpdate, take } 
 export type { Change, Coordinates, Stored } from "./layer.ts";
 export { selectCoordinates } from "./select/indices.ts";
 export type { ChosenCoordinates, SelectContext } from "./select/indices.ts";
+export { importOriginal } from "./interchange/original.ts";
+export type { OriginalOptions } from "./interchange/original.ts";
+export { countLearned, formatLearned } from "./report.ts";
+export type { LearnedCounts } from "./report.ts";

@@ -1,4 +1,4 @@
-import { defineInterchange, int32, zeros } from "@peftjs/core";
+import { defineInterchange, zeros } from "@peftjs/core";
 import type {
   AdapterContext,
   FileForm,
@@ -9,8 +9,9 @@ import type {
   Named,
   PeftError,
 } from "@peftjs/core";
-import { RocoftConfig } from "../config.ts";
+import type { RocoftConfig } from "../config.ts";
 import { learnedChange } from "../slice.ts";
+import { formOfLines, type Lines } from "./forms.ts";
 import { loraFile, LoraFileConfig } from "./loraFile.ts";
 import { oneHotPositions, oneHotRows, permuteColumns, permuteRows, transposed } from "./oneHot.ts";
 import { unsupported } from "./unsupported.ts";
@@ -75,54 +76,22 @@ function biasOf(site: LayerSite, { biasDelta }: Named<HostTensor>, loraBias: boo
   );
 }
 
-function from({ config, sites }: AdapterContext<LoraFileConfig>): FileForm<RocoftConfig> {
+function from({ sites }: AdapterContext<LoraFileConfig>): FileForm<RocoftConfig> {
   for (const site of sites) requireUnitScale(site);
   const found = [rowsOf, columnsOf].map((read) => sites.map(read));
-  const read = found.find((layers) => layers.every((layer) => layer !== null)) as readonly Learned[] | undefined;
+  const read = found.find((layers) => layers.every((layer) => layer !== null)) as readonly Lines[] | undefined;
   if (read === undefined) throw notOneHot(sites, found);
   const mode: Axis = read === found[0] ? "row" : "column";
-  const rank = Math.max(...read.map(({ indices }) => indices.length));
-  const leading = read.every(({ indices }) => indices.every((index, i) => index === i));
-  const byPath = <T>(value: (layer: Learned) => T, of = read): Record<string, T> =>
-    Object.fromEntries(of.map((layer) => [layer.site.path, value(layer)]));
-  return {
-    config: RocoftConfig.parse({
-      ...{ mode, rank, bias: config.loraBias ? "targets" : "none" },
-      rankPattern: byPath(
-        ({ indices }) => indices.length,
-        read.filter(({ indices }) => indices.length !== rank),
-      ),
-      indices: leading ? {} : byPath(({ indices }) => [...indices]),
-    }),
-    params: new Map(
-      read.map(({ site, indices, change, bias }) => [
-        site.path,
-        {
-          delta: change,
-          indices: int32(indices, [indices.length]),
-          ...(bias === undefined ? {} : { biasDelta: bias }),
-        },
-      ]),
-    ),
-  };
+  return formOfLines(mode, read);
 }
 
-/** What a LoRA file says of a layer, as rows or columns of its weight. */
-interface Learned {
-  readonly site: LayerSite;
-  /** Ascending. */
-  readonly indices: Int32Array;
-  readonly change: HostTensor;
-  readonly bias: HostTensor | undefined;
-}
-
-function rowsOf({ site, params }: HostSite<LoraFileConfig>): Learned | null {
+function rowsOf({ site, params }: HostSite<LoraFileConfig>): Lines | null {
   const { a, b, biasB } = params as { a: HostTensor; b: HostTensor; biasB?: HostTensor };
   const at = oneHotPositions(transposed(b));
   return at === null ? null : { site, bias: biasB, indices: at.indices, change: permuteRows(a, at.order) };
 }
 
-function columnsOf({ site, params }: HostSite<LoraFileConfig>): Learned | null {
+function columnsOf({ site, params }: HostSite<LoraFileConfig>): Lines | null {
   const { a, b, biasB } = params as { a: HostTensor; b: HostTensor; biasB?: HostTensor };
   const at = oneHotPositions(a);
   return at === null ? null : { site, bias: biasB, indices: at.indices, change: permuteColumns(b, at.order) };
@@ -139,7 +108,7 @@ function requireUnitScale({ site, config: { rank, alpha, useRslora } }: HostSite
 
 function notOneHot(
   sites: readonly HostSite<LoraFileConfig>[],
-  [rows = []]: readonly (readonly (Learned | null)[])[],
+  [rows = []]: readonly (readonly (Lines | null)[])[],
 ): PeftError {
   const path = (sites.find((_, i) => rows[i] === null) as HostSite<LoraFileConfig>).site.path;
   return unsupported(

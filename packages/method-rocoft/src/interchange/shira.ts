@@ -1,8 +1,8 @@
-import { defineInterchange, float32, int32, sparseFile, sparseForm, sparseLayers } from "@peftjs/core";
+import { defineInterchange, sparseFile, sparseForm, sparseLayers } from "@peftjs/core";
 import type { AdapterContext, FileForm, HostSite, Interchange, SparseFileConfig, SparseLayer } from "@peftjs/core";
-import { RocoftConfig } from "../config.ts";
-import { indexValues } from "../select/indices.ts";
+import type { RocoftConfig } from "../config.ts";
 import { learnedChange } from "../slice.ts";
+import { formOfEntries } from "./forms.ts";
 import { unsupported } from "./unsupported.ts";
 
 /**
@@ -22,18 +22,8 @@ export const asShira: Interchange<RocoftConfig> = defineInterchange<RocoftConfig
       throw unsupported(`SHiRA files hold single entries, and this adapter learns ${mode}s. Use as: "lora".`);
     return sparseForm(sites.map(entriesOf));
   },
-  from: (file: AdapterContext<SparseFileConfig>): FileForm<RocoftConfig> => ({
-    config: RocoftConfig.parse({ mode: "entries", matchRank: file.config.rank, bias: "none" }),
-    params: new Map(
-      sparseLayers(file).map(({ site, places, values }) => [
-        site.path,
-        {
-          delta: float32(values, [values.length]),
-          indices: int32(indexValues(places, { mode: "entries", inFeatures: site.inFeatures }), [2, places.length]),
-        },
-      ]),
-    ),
-  }),
+  from: (file: AdapterContext<SparseFileConfig>): FileForm<RocoftConfig> =>
+    formOfEntries(file.config.rank, sparseLayers(file)),
 });
 
 function entriesOf({ site, params }: HostSite<RocoftConfig>): SparseLayer {

@@ -1,8 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
-  createGenerator,
-  float32,
   loadAdapter,
   MethodRegistry,
   openSafetensors,
@@ -12,13 +10,12 @@ import {
   widen,
   writeSafetensors,
 } from "@peftjs/core";
-import type { BaseModel, HostTensor, Method } from "@peftjs/core";
-import { fromConfig } from "@peftjs/models";
+import type { HostTensor, Method } from "@peftjs/core";
 import { scratchFolders, useCpuBackend } from "@peftjs/testkit";
 import { beforeAll, describe, expect, it } from "vitest";
-import type { RocoftConfig } from "../config.ts";
-import { rocoft } from "../method.ts";
-import { transposed } from "./oneHot.ts";
+import type { RocoftConfig } from "../src/config.ts";
+import { rocoft } from "../src/method.ts";
+import { bert, inOut, merged, refusal, trained } from "./tinyBert.ts";
 
 beforeAll(() => {
   useCpuBackend();
@@ -29,42 +26,6 @@ const methods = new MethodRegistry().use(rocoft);
 const PREFIX = "base_model.model.";
 const QUERY = "bert.encoder.layer.0.attention.self.query";
 
-const sizes = { hidden_size: 8, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 12, vocab_size: 20 };
-
-function bert(): BaseModel {
-  return fromConfig({ ...sizes, model_type: "bert", architectures: ["BertForSequenceClassification"] }, { seed: 1 });
-}
-
-/** The same model, with weights that are stored [in, out]. */
-function inOut(): BaseModel {
-  const base = bert();
-  const linear = base.sites.filter(({ kind }) => kind === "linear");
-  const turned = linear.map(({ weight }) => [weight, transposed(widen(base.parameters.get(weight)!))] as const);
-  return {
-    ...base,
-    parameters: new Map([...base.parameters, ...turned]),
-    sites: base.sites.map((site) => ({ ...site, layout: "in_out" })),
-  };
-}
-
-/** An adapter with random values. */
-async function trained(config: Partial<RocoftConfig>, base = bert()): Promise<PeftModel> {
-  const model = await peft(base).use(rocoft, config, { seed: 4 }).apply();
-  const generator = createGenerator(3);
-  const moved = Object.entries(model.trainable()).map(([key, { data, shape }]) => {
-    const noise = generator.normal(data.length);
-    return [
-      key,
-      float32(
-        Float32Array.from(data, (value, i) => value + (noise[i] as number)),
-        shape,
-      ),
-    ];
-  });
-  model.setTrainable(Object.fromEntries(moved) as Record<string, HostTensor>);
-  return model;
-}
-
 async function reloaded(dir: string, base = bert()): Promise<PeftModel> {
   const model = new PeftModel(base);
   await loadAdapter(model, {
@@ -74,12 +35,6 @@ async function reloaded(dir: string, base = bert()): Promise<PeftModel> {
     },
   });
   return model;
-}
-
-/** Weights and biases with the adapter in them. */
-function merged(model: PeftModel): Record<string, Float32Array> {
-  const { parameters } = model.mergeAndUnload();
-  return Object.fromEntries([...parameters].map(([name, tensor]) => [name, widen(tensor).data as Float32Array]));
 }
 
 function readConfig(dir: string): Record<string, unknown> {
@@ -97,13 +52,6 @@ async function written(model: PeftModel, as: string): Promise<string> {
   const dir = fresh();
   await saveAdapter(model, { dir, as });
   return dir;
-}
-
-async function refusal(promise: Promise<unknown>): Promise<{ readonly code: string; readonly message: string }> {
-  return promise.then(
-    () => ({ code: "none", message: "" }),
-    (error: { code: string; message: string }) => error,
-  );
 }
 
 describe("rows and columns as LoRA", () => {
