@@ -1,4 +1,4 @@
-import { defineMethod, float32, int32, zeros } from "@peftjs/core";
+import { defineMethod, float32, int32, PeftError, zeros } from "@peftjs/core";
 import type {
   Delta,
   DeltaContext,
@@ -54,6 +54,12 @@ export const rocoft: Method<RocoftConfig> = defineMethod<RocoftConfig>({
 
 function init(context: InitContext<RocoftConfig>): InitResult {
   const { site, config, generator } = context;
+  if (site.kind !== "linear") {
+    throw new PeftError(
+      "CONFIG_INVALID",
+      `"${site.path}" is an embedding; RoCoFT adapts linear layers. Leave it out of targetModules, or name it in modulesToSave to train all of it.`,
+    );
+  }
   const coordinates = selectCoordinates({
     ...{ site, config, generator },
     chosen: context.calibration as ChosenCoordinates | undefined,

@@ -134,8 +134,9 @@ function wireFields(method: Method): FieldOnDisk[] {
 /** Python adds a task's heads to `modules_to_save` by itself and expects them in the file: without one it may not know the task. */
 function describeBase(base: BaseModel, { overrides }: Adapter): Json {
   const { kind } = base.head;
+  // Of a head whose biases alone learn, with those of the whole model, a reader would miss the weights.
   const ownsHead = [...overrides].some(
-    ([name, own]) => own.kind !== "replaced" && isInModules(name, HEADS["SEQ_CLS"] ?? []),
+    ([name, own]) => own.kind !== "replaced" && isInModules(name, HEADS["SEQ_CLS"] ?? []) && !name.endsWith(".bias"),
   );
   const classifies = (kind === "sequenceClassification" || kind === "regression") && ownsHead;
   const architecture = (base.configJson["architectures"] as readonly unknown[] | undefined)?.[0];

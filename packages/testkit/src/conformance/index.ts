@@ -15,5 +15,6 @@ export { expectSameStart, relativeDifference } from "./compare.ts";
 export { describeOnEngines } from "./engines.ts";
 export { describeReference, loadReference, pythonName, readReference, referenceBatch, trainLike } from "./reference.ts";
 export type { Reference, ReferenceOptions, TrainLikeOptions } from "./reference.ts";
-export { logits, lossProgram, perturb } from "./run.ts";
+export { logits, lossProgram, perturb, train } from "./run.ts";
 export type { LossProgram } from "./run.ts";
+export { batchAt, tinyModel } from "./subjects.ts";
