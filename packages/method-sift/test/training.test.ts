@@ -2,6 +2,7 @@ import { loadAdapter, MethodRegistry, peft, PeftModel, saveAdapter } from "@peft
 import type { BaseModel, HostTensor } from "@peftjs/core";
 import { scratchFolders } from "@peftjs/testkit";
 import { describeOnEngines, logits, readAdapterConfig, relativeDifference } from "@peftjs/testkit/conformance";
+import { decays } from "@peftjs/train";
 import { describe, expect, it } from "vitest";
 import { sift } from "../src/index.ts";
 import type { SiftConfig } from "../src/index.ts";
@@ -177,6 +178,13 @@ describeOnEngines("weight decay", (engine) => {
     ];
     expect(relativeDifference(losses, expected)).toBeLessThan(1e-5);
   });
+});
+
+it("entries of biases do not decay, as biases of models", () => {
+  expect(["values", "biasValues"].map((short) => decays(`default.encoder.layer.0.query.${short}`))).toEqual([
+    true,
+    false,
+  ]);
 });
 
 describe("a file", () => {
