@@ -1,4 +1,4 @@
-import { float32, PeftError, sizeOf, widen } from "@peftjs/core";
+import { float32, PeftError, sizeOf, widen, zeros } from "@peftjs/core";
 import type { CalibrateContext, Calibration, HostTensor, LayerSite, StoredTensor } from "@peftjs/core";
 import { budgetOf } from "./budget.ts";
 import type { SiftConfig } from "./config.ts";
@@ -96,13 +96,13 @@ function add(
   name: string,
   { gradient, reduce }: { readonly gradient: HostTensor; readonly reduce: SiftConfig["selectionReduce"] },
 ): void {
-  const so = sum.get(name);
-  const term = reduce === "sum-of-abs" ? Math.abs : (value: number): number => value;
-  const data = Float32Array.from(
-    gradient.data,
-    (value, i) => (so === undefined ? 0 : (so.data[i] as number)) + term(value),
-  );
-  sum.set(name, float32(data, gradient.shape));
+  const { data } = sum.get(name) ?? zeros(gradient.shape);
+  // A plain loop: these are all the weights of the layers.
+  for (let i = 0; i < data.length; i++) {
+    const value = gradient.data[i] as number;
+    (data[i] as number) += reduce === "sum-of-abs" ? Math.abs(value) : value;
+  }
+  sum.set(name, { ...gradient, data } as HostTensor);
 }
 
 function byMagnitude({ model }: Context, sites: readonly LayerSite[]): Promise<Scores> {
