@@ -34,6 +34,8 @@ export interface KernelFlags extends EngineFlags {
   readonly head: boolean;
   readonly laziness?: number;
   readonly learningRate: number;
+  readonly parameterBlock?: number;
+  readonly exampleBlock?: number;
   readonly maxLength?: number;
   readonly dtype?: WeightType;
   readonly overwrite: boolean;
@@ -72,6 +74,12 @@ export function kernelsCommand(): Command {
     .option("--head", "count the task head", false)
     .option("--laziness <steps>", "also train on the first draw, and follow the kernel", positiveInteger)
     .option("--learning-rate <number>", "of that training", share, 1e-3)
+    .option(
+      "--parameter-block <number>",
+      "parameters whose gradients are held at once (default: 256 MB)",
+      positiveInteger,
+    )
+    .option("--example-block <number>", "examples whose gradients are held at once (default: all)", positiveInteger)
     .option("--max-length <number>", "longer texts are cut to this many tokens", positiveInteger)
     .addOption(new Option("--dtype <type>", "how weights are held in memory").choices(WEIGHT_TYPES))
     .option("--overwrite", "replace what --out holds", false)

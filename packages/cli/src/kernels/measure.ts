@@ -148,7 +148,8 @@ async function fit(
 /** What all kernels of a run share. */
 export function kernelOptions({ engine, flags }: KernelRun): Omit<KernelOptions, "examples"> {
   const subset = trained({ biases: flags.biases, head: flags.head });
-  return { runner: engine, outputs: flags.outputs, subset };
+  const { outputs, parameterBlock, exampleBlock } = flags;
+  return { runner: engine, outputs, subset, parameterBlock, exampleBlock };
 }
 
 /** Adapters start with the draw's seed; methods that look at data see its training examples. */

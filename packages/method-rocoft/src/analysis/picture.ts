@@ -6,7 +6,10 @@ const LEVELS = 16;
 const MOST_CELLS = 64;
 const CURVE_COLOURS = ["#1b6ca8", "#d1495b", "#2e8b57", "#b8860b", "#7a4fa3", "#444444", "#00868b", "#c45c9a"];
 
-/** An SVG heat map of a matrix, colours running from −max |value| to max |value|; what is larger than 64 × 64 is averaged. */
+/**
+ * An SVG heat map of a matrix. Colours go with ±√(|value| / largest), so that one large entry does not leave all others white; what is
+ * larger than 64 × 64 is averaged.
+ */
 export function heatMap(values: HostMatrix, title: string): string {
   const { rows, columns, data } = averaged(values);
   const peak = largest(Array.from(data, Math.abs)) || 1;
@@ -29,7 +32,7 @@ export function heatMap(values: HostMatrix, title: string): string {
 }
 
 function levelOf(value: number, peak: number): number {
-  return Math.round((LEVELS * value) / peak);
+  return Math.round(LEVELS * Math.sign(value) * Math.sqrt(Math.abs(value) / peak));
 }
 
 function colourOf(level: number): string {
@@ -62,41 +65,42 @@ export interface Curve {
   readonly values: ArrayLike<number>;
 }
 
-const CHART = { width: 640, height: 320, left: 52, right: 150, top: 12, bottom: 36 };
+const CHART = { width: 640, height: 300, left: 52, right: 12, top: 12, bottom: 36, keyHeight: 18 };
 
-/** An SVG chart of curves over 1, 2, …, on a logarithmic scale over at most eight decades; values that are not positive are left out. */
+/** An SVG chart of curves over 1, 2, …, on a logarithmic scale over at most eight decades; values below are left out. */
 export function logChart(curves: readonly Curve[], { x, y }: { readonly x: string; readonly y: string }): string {
   const positive = curves.flatMap(({ values }) => Array.from(values).filter((value) => value > 0));
   const top = Math.ceil(Math.log10(largest(positive) || 1) - 1e-9);
   const least = Math.floor(-Math.log10(largest(positive.map((value) => 1 / value)) || 10));
   const bottom = Math.max(Math.min(least, top - 1), top - 8);
   const longest = Math.max(2, largest(curves.map(({ values }) => values.length)));
-  const { width, height, left, right, top: above, bottom: below } = CHART;
-  const atX = (i: number): number => left + ((width - left - right) * i) / (longest - 1);
-  const atY = (value: number): number =>
-    above + ((height - above - below) * (top - Math.log10(value))) / (top - bottom);
-  const decades = Array.from({ length: top - bottom + 1 }, (_, i) => bottom + i);
-  const grid = decades.map((decade) => {
-    const at = atY(10 ** decade).toFixed(1);
-    return `<path class="grid" d="M${left} ${at}H${width - right}"/><text x="${left - 6}" y="${at}" dy="4" text-anchor="end">1e${decade}</text>`;
+  const { width, height, left, right, top: above, bottom: below, keyHeight } = CHART;
+  const atX = (i: number): string => (left + ((width - left - right) * i) / (longest - 1)).toFixed(1);
+  const atY = (value: number): string =>
+    (above + ((height - above - below) * (top - Math.log10(value))) / (top - bottom)).toFixed(1);
+  const grid = Array.from({ length: top - bottom + 1 }, (_, i) => {
+    const at = atY(10 ** (bottom + i));
+    return `<path stroke="#e4e4e4" d="M${left} ${at}H${width - right}"/>${label({ x: left - 6, y: at, anchor: "end" }, `1e${bottom + i}`)}`;
   });
-  const lines = curves.map(({ name, values }, k) => {
-    const points = Array.from(values, (value, i) =>
-      value >= 10 ** bottom ? `${atX(i).toFixed(1)},${atY(value).toFixed(1)}` : "",
-    ).filter((point) => point !== "");
-    const colour = CURVE_COLOURS[k % CURVE_COLOURS.length];
-    const key = above + 12 + 18 * k;
-    return [
-      `<polyline fill="none" stroke="${colour}" stroke-width="1.5" points="${points.join(" ")}"/>`,
-      `<path stroke="${colour}" stroke-width="3" d="M${width - right + 12} ${key}h16"/>`,
-      `<text x="${width - right + 34}" y="${key}" dy="4">${escapeHtml(name)}</text>`,
-    ].join("");
-  });
-  const ends = [0, longest - 1].map(
-    (i) => `<text x="${atX(i).toFixed(1)}" y="${height - below + 16}" text-anchor="middle">${i + 1}</text>`,
+  const ends = [0, longest - 1].map((i) =>
+    label({ x: atX(i), y: height - below + 14, anchor: "middle" }, String(i + 1)),
   );
-  const titles = `<text x="${(left + width - right) / 2}" y="${height - 4}" text-anchor="middle">${escapeHtml(x)}</text>`;
-  return `<svg class="chart" viewBox="0 0 ${width} ${height}" role="img"><title>${escapeHtml(y)}</title>${[...grid, ...lines, ...ends, titles].join("")}</svg>`;
+  const title = label({ x: (left + width - right) / 2, y: height - 12, anchor: "middle" }, x);
+  const lines = curves.map(({ name, values }, k) => {
+    const shown = [...Array.from(values).entries()].filter(([, value]) => value >= 10 ** bottom);
+    const points = shown.map(([i, value]) => `${atX(i)},${atY(value)}`).join(" ");
+    const colour = CURVE_COLOURS[k % CURVE_COLOURS.length];
+    const key = height + keyHeight * (k + 0.5);
+    return `<polyline fill="none" stroke="${colour}" stroke-width="1.5" points="${points}"/><path stroke="${colour}" stroke-width="3" d="M${left} ${key}h16"/>${label({ x: left + 24, y: key, anchor: "start" }, name)}`;
+  });
+  return `<svg class="chart" viewBox="0 0 ${width} ${height + keyHeight * curves.length}" role="img"><title>${escapeHtml(y)}</title>${[...grid, ...ends, title, ...lines].join("")}</svg>`;
+}
+
+function label(
+  { x, y, anchor }: { readonly x: number | string; readonly y: number | string; readonly anchor: string },
+  text: string,
+): string {
+  return `<text x="${x}" y="${y}" dy="4" font-size="11" text-anchor="${anchor}">${escapeHtml(text)}</text>`;
 }
 
 /** An HTML table; the first row is the heading. */
@@ -110,7 +114,7 @@ export function htmlTable(rows: readonly (readonly string[])[]): string {
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222;background:#fff}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .75rem;border-bottom:1px solid #ddd;text-align:right}
 th:first-child,td:first-child{text-align:left}figure{display:inline-block;margin:.5rem 1rem .5rem 0;width:15rem}figcaption{font-size:13px}
-svg.map{width:100%;border:1px solid #ccc}svg.chart{width:100%;max-width:48rem}svg text{font:11px system-ui,sans-serif;fill:#444}.grid{stroke:#e4e4e4}`;
+svg.map{width:100%;border:1px solid #ccc}svg.chart{width:100%;max-width:48rem}svg text{font-family:system-ui,sans-serif;fill:#444}`;
 
 /** A page that needs no other file. `body` is HTML. */
 export function htmlPage(title: string, body: string): string {

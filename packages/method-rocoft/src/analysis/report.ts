@@ -97,7 +97,7 @@ export function kernelPage(report: KernelReport): string {
       `<p>${escapeHtml(model)} on ${escapeHtml(data)}: ${escapeHtml(facts)}</p>`,
       htmlTable(kernelTable(report)),
       "<p>Accuracy: kernel regression on the test examples, percent, mean ± standard deviation over draws. Comparisons are means over draws of the training examples.</p>",
-      "<h2>Kernels</h2><p>First draw, summed over equal outputs, classes one after the other. White is zero, red positive, blue negative, each up to the kernel's largest entry.</p>",
+      "<h2>Kernels</h2><p>First draw, summed over equal outputs, classes one after the other. White is zero, red positive, blue negative; colours go with the square root, up to the kernel's largest entry.</p>",
       maps.join("\n"),
       `<h2>Spectra</h2><p>Eigenvalues of the first draw's kernel, as shares of its trace.</p>${spectra}`,
       ...lazinessSection(methods),
