@@ -1,5 +1,6 @@
 import { benchCommand } from "@peftjs/bench";
 import { Command } from "commander";
+import { convertCommand } from "./commands/convert.ts";
 import { evalCommand } from "./commands/eval.ts";
 import { kernelsCommand } from "./commands/kernels.ts";
 import { mergeCommand } from "./commands/merge.ts";
@@ -16,6 +17,7 @@ export function createProgram(args: readonly string[]): Command {
     evalCommand(),
     predictCommand(),
     mergeCommand(),
+    convertCommand(),
     methodsCommand(),
     kernelsCommand(),
     benchCommand(),

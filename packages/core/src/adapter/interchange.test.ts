@@ -233,7 +233,7 @@ describe("whose file it is", () => {
     changeConfig(dir, { peft_type: "OTHER" });
     expect(await failureOf(loaded(dir, both, "added"))).toMatchObject({
       code: "INTERCHANGE_UNSUPPORTED",
-      message: expect.stringMatching(/this one has "OTHER"\. Leave `as` out/u) as unknown,
+      message: expect.stringMatching(/this one has "OTHER"\. Read it by the method that wrote it/u) as unknown,
     });
     expect(await failureOf(loaded(dir, both, "adedd"))).toMatchObject({ code: "METHOD_UNKNOWN" });
   });
@@ -244,6 +244,16 @@ describe("whose file it is", () => {
     const writer = { ...added, interchange: [{ carrier: toMirrored.carrier, ...(to === undefined ? {} : { to }) }] };
     expect(await failureOf(loaded(dir, new MethodRegistry().use(writer as Method<AddedConfig>)))).toMatchObject({
       code: "METHOD_UNKNOWN",
+    });
+  });
+
+  it("is refused when it changes more than the method's files can say", async () => {
+    const dir = await file();
+    const bias = `${P}body.layer.0.query.base_layer.bias`;
+    await rewrite(dir, (tensors) => tensors.set(bias, float32([1, 2, 3, 4], [4])));
+    expect(await failureOf(loaded(dir, speakers))).toMatchObject({
+      code: "INTERCHANGE_UNSUPPORTED",
+      message: expect.stringContaining('changes "body.layer.0.query.bias" of an adapted layer') as unknown,
     });
   });
 

@@ -94,6 +94,6 @@ function notReadAs(method: Method, type: string): PeftError {
   return new PeftError(
     "INTERCHANGE_UNSUPPORTED",
     `Method "${method.name}" reads adapter_config.json files of peft_type ${types.join(", ")}, ${reason}. ` +
-      `Leave \`as\` out, and register the method that wrote it.`,
+      `Read it by the method that wrote it, which takes its files without \`as\`.`,
   );
 }
