@@ -4,8 +4,10 @@ import { decisions, fitLogistic } from "./solve.ts";
 import type { LinearModel } from "./solve.ts";
 
 const FOLDS = 5;
-/** Ten values from 1e-4 to 1e4, evenly spaced in the exponent. */
-export const LOGISTIC_C: readonly number[] = Array.from({ length: 10 }, (_, i) => 10 ** (-4 + (8 * i) / 9));
+/** Ten values from 1e-4 to 1e4, evenly spaced in the exponent; rounded, since powers are not exact. */
+export const LOGISTIC_C: readonly number[] = Array.from({ length: 10 }, (_, i) =>
+  Number((10 ** (-4 + (8 * i) / 9)).toPrecision(12)),
+);
 
 /**
  * Fold of each example, so that every fold holds nearly the same share of each label: examples of a label go to the folds in the order
