@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { float32, int32, peft, PeftModel, type HostTensor, type Method, type Named } from "@peftjs/core";
+import type { PeftModel } from "@peftjs/core";
+import { float32, int32, peft, type HostTensor, type Method, type Named } from "@peftjs/core";
 import type { Engine } from "@peftjs/engine";
 import { fromConfig, fromPretrained } from "@peftjs/models";
 import { describeOnEngines, readTensors, relativeDifference } from "@peftjs/testkit/conformance";

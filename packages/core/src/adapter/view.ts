@@ -3,6 +3,7 @@ import { PeftError } from "../errors.ts";
 import { didYouMean } from "../nearMisses.ts";
 import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
 import type { AdaptedLayer, Adapter } from "./adapter.ts";
+import { requireCompatible, requireOwnTables } from "./conflicts.ts";
 import { tiedNames } from "./tied.ts";
 import { tokenRowsName } from "./tokens.ts";
 
@@ -147,36 +148,6 @@ function sharesTensor(
   const values = state.active.filter((adapter) => adapter.overrides.has(tied));
   if (owner === undefined) return values.length === 0;
   return owner.overrides.get(tied)?.tensor === owner.overrides.get(name)?.tensor;
-}
-
-function requireCompatible(active: readonly Adapter[]): void {
-  for (const [i, adapter] of active.entries()) {
-    const other = active.slice(0, i).find(({ method }) => method === adapter.method);
-    if (other === undefined || adapter.method.capabilities.multiAdapter) continue;
-    throw new PeftError(
-      "ADAPTER_CONFLICT",
-      `Only one adapter of method "${adapter.method.name}" can be active, got "${other.name}" and "${adapter.name}". Activate one of them.`,
-    );
-  }
-}
-
-/** A trained row stands for the table's own: what another adapter makes of the same table would be lost in it. */
-function requireOwnTables(active: readonly Adapter[]): void {
-  for (const adapter of active) {
-    for (const { path, tables } of adapter.tokens) {
-      const other = active.find(
-        ({ layers, overrides }) =>
-          layers.some(({ site }) => site.kind !== "prompt" && tables.includes(site.weight)) ||
-          tables.some((table) => overrides.has(table)),
-      );
-      if (other === undefined) continue;
-      throw new PeftError(
-        "ADAPTER_CONFLICT",
-        `The adapter "${adapter.name}" trains rows of "${path}", which "${other.name}" changes as a whole, so they cannot be active together. ` +
-          "Activate one of them, or merge the first into the base model.",
-      );
-    }
-  }
 }
 
 /** The adapter whose private value stands for each overridden base parameter. */

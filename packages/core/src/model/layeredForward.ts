@@ -1,13 +1,15 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { Adapter } from "../adapter/adapter.ts";
 import type { AttachedLayer, View } from "../adapter/view.ts";
+import { keyOf, sameTensor } from "../adapter/viewKeys.ts";
 import { withTokenRows } from "../adapter/tokens.ts";
 import { PeftError } from "../errors.ts";
 import { didYouMean } from "../nearMisses.ts";
 import { attention, dropout, recompute, type DropoutSite } from "../ops/index.ts";
 import type { Named } from "../tensors.ts";
 import type { AttentionInputs, AttentionSettings, Forward, VirtualTokens } from "./model.ts";
-import { PROMPT, type LayerSite } from "./site.ts";
+import type { LayerSite } from "./site.ts";
+import { virtualTokens } from "./virtualTokens.ts";
 
 export interface LayeredForwardOptions {
   readonly sites: ReadonlyMap<string, LayerSite>;
@@ -93,39 +95,12 @@ export class LayeredForward implements Forward {
     return ids.rank === 1 ? y : tf.reshape(y, [...ids.shape, site.outFeatures]);
   }
 
-  /** Those of several adapters one after another, in the order in which they are active. */
   virtualTokens(): VirtualTokens {
-    const { view, adapterScale } = this.#options;
-    if (view.mixed?.some(({ layers }) => layers.has(PROMPT)) === true) {
-      throw new PeftError(
-        "MIXED_UNSUPPORTED",
-        "An adapter with virtual tokens lengthens all rows of a batch, so it cannot be chosen row by row. Run its rows in a batch of their own.",
-      );
-    }
-    const attached = view.layers.get(PROMPT) ?? [];
-    if (attached[0] !== undefined && adapterScale !== undefined) {
-      throw new PeftError(
-        "SCALE_INVALID",
-        `The virtual tokens of the adapter "${attached[0].adapter.name}" are there or not: they cannot be scaled. Leave adapter_scale out.`,
-      );
-    }
-    const parts = attached.map(({ adapter, layer, keys }) =>
-      (adapter.method.virtualTokens as NonNullable<typeof adapter.method.virtualTokens>)({
-        ...{ site: layer.site, config: layer.config, params: this.#params({ keys }) },
-        training: this.training,
-        dropout: (value, rate) => this.dropout(value, rate),
-      }),
-    );
-    return {
-      embeddings: joined(
-        parts.flatMap(({ embeddings }) => embeddings ?? []),
-        0,
-      ),
-      keysValues: joined(
-        parts.flatMap(({ keysValues }) => keysValues ?? []),
-        2,
-      ),
-    };
+    return virtualTokens(this.#options.view, {
+      ...{ training: this.training, scaled: this.#options.adapterScale !== undefined },
+      params: (layer) => this.#params(layer),
+      dropout: (value, rate) => this.dropout(value, rate),
+    });
   }
 
   dropout<T extends tf.Tensor>(x: T, rate: number): T {
@@ -322,21 +297,4 @@ export class LayeredForward implements Forward {
       throw new PeftError("LAYER_UNKNOWN", `The layer "${path}" is of kind ${site.kind}, but is called as ${kind}.`);
     return site;
   }
-}
-
-/** Null when there is nothing to join. */
-function joined<T extends tf.Tensor>(parts: T[], axis: number): T | null {
-  return parts.length < 2 ? (parts[0] ?? null) : (tf.concat(parts, axis) as T);
-}
-
-/** Key of the tensor that stands for a base parameter in a view. */
-function keyOf({ keys }: View, name: string): string {
-  const key = keys.get(name);
-  if (key !== undefined) return key;
-  throw new PeftError("PARAMETER_UNKNOWN", `The model has no parameter "${name}".${didYouMean(name, keys.keys())}`);
-}
-
-/** Whether a parameter is the same tensor in two views whose values are all frozen. */
-function sameTensor(own: View, view: View, name: string): boolean {
-  return !own.tokens.has(name) && own.frozen[keyOf(own, name)] === view.frozen[keyOf(view, name)];
 }
