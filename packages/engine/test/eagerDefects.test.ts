@@ -91,6 +91,19 @@ describe.each(backends)("the eager engine on %s agrees with cpu on", (backend) =
   });
 });
 
+it.each(["cpu", ...backends])("on %s what is updated in places stays as it is", async (backend) => {
+  const engine = await createEngine({ kind: "eager", backend: backend as "cpu" });
+  const op: Op = ({ x, i, u }) => {
+    const updated = tf.tensorScatterUpdate(x!, i as tf.Tensor2D, u!);
+    return tf.stack([x!, updated]);
+  };
+  const inputs = { x: float32([1, 2, 3, 4], [4]), i: int32([2, 0], [2, 1]), u: float32([-1, -2], [2]) };
+  const held = alive();
+  expect([...(await run(engine, op, inputs)).data]).toEqual([1, 2, 3, 4, -2, 2, -1, 4]);
+  expect(alive()).toEqual(held);
+  expect([...inputs.x.data]).toEqual([1, 2, 3, 4]);
+});
+
 function alive(): number[] {
   return [tf.memory().numTensors, (tf.findBackend("cpu") as tf.KernelBackend).numDataIds()];
 }
