@@ -9,7 +9,7 @@ import type { Method } from "../../packages/core/src/method/method.ts";
 import { registeredMethods } from "../../packages/bench/src/methods.ts";
 
 interface Property {
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly enum?: readonly unknown[];
   readonly anyOf?: readonly Property[];
   readonly items?: Property;
@@ -36,7 +36,7 @@ function typeOf({ type, enum: values, anyOf, items }: Property): string {
   if (values !== undefined) return values.map((value) => JSON.stringify(value)).join(" or ");
   if (anyOf !== undefined) return [...new Set(anyOf.map(typeOf))].join(" or ");
   if (type === "array" && items !== undefined) return `list of ${typeOf(items)}`;
-  return type ?? "any";
+  return [type ?? "any"].flat().join(" or ");
 }
 
 function capabilities(methods: readonly Method[]): string {
