@@ -41,6 +41,7 @@ const data: Data = {
 async function calibrate(config: Partial<EvaConfig>, { sites, inputs, batches = 6 }: Data = data) {
   const seen: number[] = [];
   const warnings: string[] = [];
+  const unexpected = () => Promise.reject(new Error("EVA asks for inputs alone."));
   const context: CalibrateContext<EvaConfig> = {
     ...{ sites, config: EvaConfig.parse(config), generator: createGenerator(1) },
     warn: (message) => void warnings.push(message),
@@ -52,6 +53,8 @@ async function calibrate(config: Partial<EvaConfig>, { sites, inputs, batches = 
       seen.push(index);
       return new Map(Object.entries(inputs(index)));
     },
+    layerOutputs: unexpected,
+    gradients: unexpected,
   };
   const result = await calibrateEva(context);
   return { seen, warnings, config: result.config!, start: result.values as EvaStart };
