@@ -21,3 +21,10 @@ export function budgetOf(
   const share = (n: number): number => Math.min(Math.floor((rate as number) * n) + 1, n);
   return { weight: share(size), bias: includeBias && bias !== null ? share(outFeatures) : 0 };
 }
+
+/** Numbers of entries in the adapter's file: as a global selection has distributed them, or the budget. */
+export function countsOf(site: LayerSite, config: SiftConfig): Budget {
+  if (config.entries === null) return budgetOf(site, config);
+  const [weight, bias] = config.entries[site.path] ?? [0, 0];
+  return { weight, bias };
+}

@@ -26,6 +26,12 @@ export const SiftConfig = z
       .describe(
         "Instead of rate: as many entries of a weight as LoRA of this rank has parameters, r·(in + out), and no biases.",
       ),
+    scope: z
+      .enum(["tensor", "global"])
+      .default("tensor")
+      .describe(
+        'Where the entries compete. "tensor": within each tensor, which gets its share. "global": over all targeted tensors together, for the sum of their shares.',
+      ),
     selection: z
       .enum(["gradient", "magnitude", "random"])
       .default("gradient")
@@ -44,6 +50,18 @@ export const SiftConfig = z
       .describe(
         '"none": the increments do not decay. "delta": they do, towards the pre-trained weight. "weight": the trained entries themselves decay, as in AdamW of the whole weight.',
       ),
+    entries: z
+      .record(z.string(), z.tuple([z.int().nonnegative(), z.int().nonnegative()]).readonly())
+      .readonly()
+      .nullable()
+      .default(null)
+      .describe(
+        'Written by scope "global", not set by hand: how many entries of its weight and its bias a layer got, by its path. None of a layer that is not named.',
+      ),
+  })
+  .refine(({ scope, entries }) => scope === "global" || entries === null, {
+    path: ["entries"],
+    error: 'Expected no entries unless scope is "global": they are what that chose. Set rate or loraRank.',
   })
   .refine(({ rate, loraRank }) => rate === null || loraRank === null, {
     path: ["loraRank"],
@@ -64,11 +82,13 @@ export const siftWire: Wire<SiftConfig> = {
     modulesToSave: "modules_to_save",
     rate: "rate",
     loraRank: "lora_rank",
+    scope: "scope",
     selection: "selection",
     selectionBatches: "selection_batches",
     selectionReduce: "selection_reduce",
     includeBias: "include_bias",
     weightDecayMode: "weight_decay_mode",
+    entries: "entries",
   },
   tensors: {
     values: "sift_values",

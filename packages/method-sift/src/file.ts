@@ -11,9 +11,8 @@ export function increments({ values, origin }: Named<HostTensor>): HostTensor {
 /** The file holds δ, however it was trained. */
 export function siftFile({ config, sites }: FileContext<SiftConfig>): FileForm<SiftConfig> {
   const params = sites.map(({ site, params: { origin, ...others } }) => {
-    const { values } = others;
-    const held = origin === undefined ? values : increments({ values: values as HostTensor, origin });
-    return [site.path, { ...others, values: held as HostTensor }] as const;
+    if (origin === undefined) return [site.path, others] as const;
+    return [site.path, { ...others, values: increments({ values: others["values"] as HostTensor, origin }) }] as const;
   });
   return { config, params: new Map(params) };
 }
@@ -29,10 +28,10 @@ export function restoreSift({
   weight,
 }: HostSite<SiftConfig> & { readonly weight: HostTensor }): Named<HostTensor> {
   const { values, indices, biasIndices } = params as Readonly<Record<string, HostTensor>>;
-  requirePlaces(site, indices as HostTensor, site.inFeatures * site.outFeatures);
+  if (indices !== undefined) requirePlaces(site, indices, site.inFeatures * site.outFeatures);
   if (biasIndices !== undefined) requirePlaces(site, biasIndices, site.outFeatures);
-  if (config.weightDecayMode !== "weight") return {};
-  const origin = entriesAt(weight, (indices as HostTensor).data as Int32Array, site);
+  if (config.weightDecayMode !== "weight" || indices === undefined) return {};
+  const origin = entriesAt(weight, indices.data as Int32Array, site);
   return { origin, values: combined(values as HostTensor, origin, (value, start) => value + start) };
 }
 

@@ -16,7 +16,7 @@ export const asShira: Interchange<SiftConfig> = defineInterchange<SiftConfig, Sp
     tensors: { values: "shira_weight", indices: "shira_indices" },
     constants: { fan_in_fan_out: false, init_weights: true, mask_type: "random", random_seed: null },
   }),
-  to: ({ sites }: AdapterContext<SiftConfig>): FileForm<SparseFileConfig> => sparseForm(sites.map(entriesOf)),
+  to: ({ sites }: AdapterContext<SiftConfig>): FileForm<SparseFileConfig> => sparseForm(sites.flatMap(entriesOf)),
   from: (file: AdapterContext<SparseFileConfig>): FileForm<SiftConfig> => ({
     config: SiftConfig.parse({ loraRank: file.config.rank }),
     params: new Map(
@@ -28,13 +28,15 @@ export const asShira: Interchange<SiftConfig> = defineInterchange<SiftConfig, Sp
   }),
 });
 
-function entriesOf({ site, params }: HostSite<SiftConfig>): SparseLayer {
+/** None of a layer of whose weight nothing was chosen. */
+function entriesOf({ site, params }: HostSite<SiftConfig>): SparseLayer[] {
   if (params["biasValues"]?.data.some((value) => value !== 0) === true) {
     throw new PeftError(
       "INTERCHANGE_UNSUPPORTED",
       `The bias of "${site.path}" has learned, and SHiRA files have no biases. Train with includeBias: false, or save the adapter in its own form.`,
     );
   }
-  const places = params["indices"]?.data as Int32Array;
-  return { site, places, values: increments(params).data as Float32Array };
+  const { indices } = params;
+  if (indices === undefined) return [];
+  return [{ site, places: indices.data as Int32Array, values: increments(params).data as Float32Array }];
 }

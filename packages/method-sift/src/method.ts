@@ -1,7 +1,7 @@
 import { cloneTensor, defineMethod, int32, PeftError, zeros } from "@peftjs/core";
 import type { Delta, DeltaContext, ForwardContext, InitContext, InitResult, Method, Named } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { budgetOf } from "./budget.ts";
+import { countsOf } from "./budget.ts";
 import { SiftConfig, siftWire } from "./config.ts";
 import { entriesAt, restoreSift, siftFile } from "./file.ts";
 import { asShira } from "./interchange.ts";
@@ -41,14 +41,15 @@ function init({ site, config, calibration, ...own }: InitContext<SiftConfig>): I
   }
   const { weight, bias } = (calibration as Selection | undefined)?.get(site.path) ?? placeholder(site, config);
   // What decays as a weight is trained as one: the values are W[I], and δ is what they differ by from where they start.
-  const origin = config.weightDecayMode === "weight" ? entriesAt(own.weight, weight, site) : null;
+  const decays = config.weightDecayMode === "weight" && weight.length > 0;
+  const origin = decays ? entriesAt(own.weight, weight, site) : null;
   return {
     params: {
-      values: origin === null ? zeros([weight.length]) : cloneTensor(origin),
+      ...(weight.length === 0 ? {} : { values: origin === null ? zeros([weight.length]) : cloneTensor(origin) }),
       ...(bias.length === 0 ? {} : { biasValues: zeros([bias.length]) }),
     },
     buffers: {
-      indices: int32(weight, [weight.length]),
+      ...(weight.length === 0 ? {} : { indices: int32(weight, [weight.length]) }),
       ...(bias.length === 0 ? {} : { biasIndices: int32(bias, [bias.length]) }),
       ...(origin === null ? {} : { origin }),
     },
@@ -57,28 +58,33 @@ function init({ site, config, calibration, ...own }: InitContext<SiftConfig>): I
 
 /** Places to be replaced by a file's. */
 function placeholder(site: InitContext<SiftConfig>["site"], config: SiftConfig): Chosen {
-  const { weight, bias } = budgetOf(site, config);
+  const { weight, bias } = countsOf(site, config);
   const first = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
   return { weight: first(weight), bias: first(bias) };
 }
 
 function forward({ site, params, x, base, innermost, weight, bias }: ForwardContext<SiftConfig>): tf.Tensor2D {
-  const product = sparseProduct(x, entriesOf(params), { site, weight: innermost ? weight : null });
+  const change = biasChange(params, site.outFeatures);
+  const entries = entriesOf(params);
+  if (entries === null) return change === null ? base(x) : tf.add(base(x), change);
+  const product = sparseProduct(x, entries, { site, weight: innermost ? weight : null });
   const below = innermost ? bias : base(x);
-  return [below, biasChange(params, site.outFeatures)].reduce<tf.Tensor2D>(
-    (sum, term) => (term === null ? sum : tf.add(sum, term)),
-    product,
-  );
+  return [below, change].reduce<tf.Tensor2D>((sum, term) => (term === null ? sum : tf.add(sum, term)), product);
 }
 
-function delta({ site, params }: DeltaContext<SiftConfig>): Delta {
+function delta({ site, params, weight }: DeltaContext<SiftConfig>): Delta {
   const bias = biasChange(params, site.outFeatures);
-  return { weight: scatterWeight(entriesOf(params), site), ...(bias === null ? {} : { bias }) };
+  const entries = entriesOf(params);
+  return {
+    weight: entries === null ? tf.fill(weight.shape, -0) : scatterWeight(entries, site),
+    ...(bias === null ? {} : { bias }),
+  };
 }
 
-/** δ and I of the weight. */
-function entriesOf({ values, indices, origin }: Named<tf.Tensor>): Entries {
-  const change = origin === undefined ? values : tf.sub(values as tf.Tensor, origin);
+/** δ and I of the weight; null when nothing of it was chosen. */
+function entriesOf({ values, indices, origin }: Named<tf.Tensor>): Entries | null {
+  if (values === undefined) return null;
+  const change = origin === undefined ? values : tf.sub(values, origin);
   return { values: change as tf.Tensor1D, indices: indices as tf.Tensor1D };
 }
 

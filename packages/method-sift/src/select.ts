@@ -3,11 +3,12 @@ import type { CalibrateContext, Calibration, HostTensor, LayerSite, StoredTensor
 import { budgetOf } from "./budget.ts";
 import type { SiftConfig } from "./config.ts";
 import { largest } from "./largest.ts";
+import { Pool } from "./pool.ts";
 
 /** Chosen places of a layer: int32, ascending, those of the weight in (out, in) order. */
 export interface Chosen {
   readonly weight: Int32Array;
-  /** Empty when the bias stays as it is. */
+  /** Empty when the bias stays as it is; after a global selection the weight's may be, too. */
   readonly bias: Int32Array;
 }
 
@@ -21,19 +22,64 @@ type Context = CalibrateContext<SiftConfig>;
 /** Entries whose gradients are held at once: half a gigabyte, as much again with several batches. */
 const GROUP_SIZE = 2 ** 27;
 
+/** A tensor that entries are chosen of. */
+interface Tensor {
+  readonly site: LayerSite;
+  readonly part: "weight" | "bias";
+  readonly k: number;
+}
+
+/** Takes the scores of the tensors one after the other, and has chosen places of each, ascending. */
+interface Chooser {
+  add(scores: Float32Array, k: number): void;
+  chosen(): readonly Int32Array[];
+}
+
 /**
- * Chooses the entries of every layer, those with the k largest scores (Song et al. 2024, section 4); ties go to the lower place.
+ * Chooses the entries of every layer, those with the k largest scores (Song et al. 2024, section 4); ties go to the lower place. With
+ * scope "global" the Σk largest of all tensors, ties to the earlier one; the config then says how many each has got.
  * "gradient": g = Σ over the first batches of ∂loss/∂p of the model as it is, which no optimizer sees.
  * @throws PeftError `CALIBRATION_DATA_MISSING`, `CALIBRATION_LABELS_MISSING`, `CALIBRATION_NOT_FINITE`.
  */
 export async function select(context: Context): Promise<Calibration<SiftConfig>> {
-  const score = { gradient: byGradient, magnitude: byMagnitude, random: atRandom }[context.config.selection];
-  const values = new Map<string, Chosen>();
+  const { config } = context;
+  const score = { gradient: byGradient, magnitude: byMagnitude, random: atRandom }[config.selection];
+  const tensors = context.sites.flatMap((site) => tensorsOf(site, config));
+  const chooser = config.scope === "global" ? new Pool(tensors.reduce((sum, { k }) => sum + k, 0)) : perTensor();
   for (const sites of groups(context.sites)) {
     const scores = await score(context, sites);
-    for (const site of sites) values.set(site.path, chosen(site, { scores, config: context.config }));
+    for (const { k, ...tensor } of sites.flatMap((site) => tensorsOf(site, config)))
+      chooser.add(scoresOf(tensor, scores), k);
   }
-  return { values };
+  const places = chooser.chosen();
+  const values = new Map(context.sites.map(({ path }): [string, Chosen] => [path, NOTHING]));
+  tensors.forEach(({ site: { path }, part }, i) => {
+    values.set(path, { ...(values.get(path) as Chosen), [part]: places[i] as Int32Array });
+  });
+  return config.scope === "global" ? { values, config: { ...config, entries: counted(values) } } : { values };
+}
+
+const NOTHING: Chosen = { weight: new Int32Array(), bias: new Int32Array() };
+
+/** Those that the budget has entries for. */
+function tensorsOf(site: LayerSite, config: SiftConfig): Tensor[] {
+  const { weight, bias } = budgetOf(site, config);
+  const tensors: Tensor[] = [
+    { site, part: "weight", k: weight },
+    { site, part: "bias", k: bias },
+  ];
+  return tensors.filter(({ k }) => k > 0);
+}
+
+function perTensor(): Chooser {
+  const chosen: Int32Array[] = [];
+  return { add: (scores, k) => void chosen.push(largest(scores, k)), chosen: () => chosen };
+}
+
+/** How many entries of weight and bias were chosen, of layers that have any. */
+function counted(values: Selection): NonNullable<SiftConfig["entries"]> {
+  const counts = [...values].map(([path, { weight, bias }]) => [path, [weight.length, bias.length]] as const);
+  return Object.fromEntries(counts.filter(([, [weight, bias]]) => weight + bias > 0));
 }
 
 /** Layers in the model's order, as many at a time as fit the memory for their gradients. */
@@ -52,13 +98,10 @@ function groups(sites: readonly LayerSite[]): LayerSite[][] {
   return found;
 }
 
-function chosen(site: LayerSite, { scores, config }: { readonly scores: Scores; readonly config: SiftConfig }): Chosen {
-  const { weight, bias } = budgetOf(site, config);
-  const of = (name: string): HostTensor => scores.get(name) as HostTensor;
-  return {
-    weight: largest(outIn(of(site.weight), site), weight),
-    bias: bias === 0 || site.bias === null ? new Int32Array() : largest(of(site.bias).data as Float32Array, bias),
-  };
+/** In the order of the places. */
+function scoresOf({ site, part }: Pick<Tensor, "site" | "part">, scores: Scores): Float32Array {
+  const found = scores.get(site[part] as string) as HostTensor;
+  return part === "weight" ? outIn(found, site) : (found.data as Float32Array);
 }
 
 /** Values of a weight in (out, in) order. */

@@ -20,5 +20,6 @@ describeMethod(sift, {
       name: "weight decay",
       config: { rate: 0.2, selection: "magnitude", weightDecayMode: "weight", includeBias: false },
     },
+    { name: "global", config: { scope: "global", rate: 0.01, targetModules: "all-linear" } },
   ],
 });
