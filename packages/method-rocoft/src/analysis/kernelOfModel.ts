@@ -30,7 +30,7 @@ export interface KernelOptions {
   readonly outputs?: "logits" | "binary" | OutputFunction | undefined;
   /** Examples whose gradients are held at once. Default: all. */
   readonly exampleBlock?: number | undefined;
-  /** Values of each gradient that are held at once. Default: as many as fit in 256 MB. */
+  /** Values of each gradient that are held at once. Default: as many as fit in 512 MB. */
   readonly parameterBlock?: number | undefined;
 }
 
@@ -44,7 +44,7 @@ export interface EmpiricalKernel extends Kernel {
 }
 
 /** Memory of gradients that are held at once when nothing is said, in float32 values. */
-const HELD = 2 ** 26;
+const HELD = 2 ** 27;
 
 /**
  * The empirical tangent kernel of a model at its present parameters and with its present adapters, in evaluation mode: one backward pass
