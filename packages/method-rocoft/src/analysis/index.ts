@@ -1,5 +1,6 @@
 export { compareKernels } from "./compare.ts";
 export type { KernelComparison } from "./compare.ts";
+export type { OutputFunction } from "./jacobian.ts";
 export { diagonalKernel, kernelMatrix, traceKernel } from "./kernel.ts";
 export type { Kernel } from "./kernel.ts";
 export { empiricalKernel } from "./kernelOfModel.ts";
