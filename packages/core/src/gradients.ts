@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { version_cpu } from "@tensorflow/tfjs-backend-cpu";
 import { version_layers } from "@tensorflow/tfjs-layers";
+import { mendCpuKernels } from "./cpuKernels.ts";
 import { PeftError } from "./errors.ts";
 
 /**
@@ -16,6 +17,7 @@ export function ensureTfjs(): void {
         `${tf.version_core}: two copies of tfjs-core are installed. Give all @tensorflow packages one version and reinstall.`,
     );
   }
+  mendCpuKernels();
 }
 
 /** Makes the cpu backend the active one. */

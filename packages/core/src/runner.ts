@@ -10,10 +10,13 @@ export interface TensorRunner {
   compile(
     fn: (args: Groups<tf.Tensor>) => Groups<tf.Tensor>,
     options?: { readonly constant?: readonly string[] },
-  ): {
-    run(args: Groups<StoredTensor>): Promise<Groups<HostTensor>>;
-    dispose(): void | Promise<void>;
-  };
+  ): Program;
+}
+
+/** A compiled tensor function. */
+export interface Program {
+  run(args: Groups<StoredTensor>): Promise<Groups<HostTensor>>;
+  dispose(): void | Promise<void>;
 }
 
 /** Calls the function as it is, on the active tfjs backend. */

@@ -243,9 +243,14 @@ function checkWeight(site: LayerSite, weight: StoredTensor): void {
   }
 }
 
+/** Where a layer's value is held: among the parameters, or the buffers. */
+export function valuesOf({ params, buffers }: Adapter, local: string): Map<string, HostTensor> {
+  return params.has(local) ? params : buffers;
+}
+
 /** A layer's parameters and buffers by short name. */
 export function layerTensors(adapter: Adapter, layer: AdaptedLayer): Named<HostTensor> {
-  const read = (local: string): HostTensor => (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
+  const read = (local: string): HostTensor => valuesOf(adapter, local).get(local) as HostTensor;
   return Object.fromEntries(layer.names.map((short) => [short, read(`${layer.site.path}.${short}`)]));
 }
 

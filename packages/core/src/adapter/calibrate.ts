@@ -1,14 +1,14 @@
+import type * as tf from "@tensorflow/tfjs-core";
 import type { Calibration, LayerValues } from "../method/contexts.ts";
 import type { Method } from "../method/method.ts";
-import { LayeredForward } from "../model/layeredForward.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { LayerSite } from "../model/site.ts";
 import type { Generator } from "../random.ts";
 import { hostRunner, type TensorRunner } from "../runner.ts";
 import type { HostTensor, Named } from "../tensors.ts";
 import type { Warn } from "../warnings.ts";
+import { bareProgram, type BareRun } from "./bareProgram.ts";
 import { createGradientProbe } from "./gradientProbe.ts";
-import { bareView } from "./view.ts";
 
 /** What methods that look at data before they start are given. */
 export interface CalibrationData {
@@ -62,45 +62,30 @@ interface ProbeOptions {
   readonly side: "input" | "output";
 }
 
-/** One program, compiled when it is first needed, that runs the base model and returns one side of its layers, each distinct tensor once. */
+/** One side of the base model's layers, each distinct tensor once. */
 function createProbe(base: BaseModel, { sites, runner, side }: ProbeOptions): Probe {
-  const view = bareView(base);
-  const byPath = new Map(base.sites.map((site) => [site.path, site]));
   const wanted = new Set(sites.map(({ path }) => path));
   /** Path of a layer → path of the first layer with the same tensor. Found out when the model is traced. */
   const sources = new Map<string, string>();
-  const compile = (): ReturnType<TensorRunner["compile"]> =>
-    runner.compile(
-      ({ frozen = {}, batch = {} }) => {
-        const tensors = new Map<number, string>();
-        const found: Record<string, (typeof batch)[string]> = {};
-        base.forward(
-          new LayeredForward({
-            ...{ sites: byPath, view, tensors: [frozen], training: false },
-            observe: ({ path, x, source, y }) => {
-              if (!wanted.has(path)) return;
-              const { id } = side === "input" ? source : y;
-              const first = tensors.get(id) ?? path;
-              tensors.set(id, first);
-              sources.set(path, first);
-              found[first] ??= side === "input" ? x : y;
-            },
-          }),
-          batch,
-        );
-        return { layers: found };
-      },
-      { constant: ["frozen"] },
-    );
-  let program: ReturnType<typeof compile> | null = null;
+  const find = ({ forward }: BareRun): Named<tf.Tensor> => {
+    const firstOf = new Map<number, string>();
+    const found: Record<string, tf.Tensor> = {};
+    forward(({ path, x, source, y }) => {
+      if (!wanted.has(path)) return;
+      const { id } = side === "input" ? source : y;
+      const first = firstOf.get(id) ?? path;
+      firstOf.set(id, first);
+      sources.set(path, first);
+      found[first] ??= side === "input" ? x : y;
+    });
+    return found;
+  };
+  const program = bareProgram(base, { runner, find });
   return {
     values: async (batch) => {
-      program ??= compile();
-      const { layers = {} } = await program.run({ frozen: view.frozen, batch });
-      return new Map([...sources].map(([path, source]) => [path, layers[source] as HostTensor]));
+      const found = await program.run(batch);
+      return new Map([...sources].map(([path, source]) => [path, found[source] as HostTensor]));
     },
-    dispose: async () => {
-      await program?.dispose();
-    },
+    dispose: () => program.dispose(),
   };
 }

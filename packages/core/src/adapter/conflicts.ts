@@ -1,4 +1,5 @@
 import { PeftError } from "../errors.ts";
+import { layerParameters } from "../model/site.ts";
 import type { Adapter } from "./adapter.ts";
 
 /** Some methods allow one active adapter of theirs. */
@@ -19,7 +20,7 @@ export function requireOwnTables(active: readonly Adapter[]): void {
     for (const { path, tables } of adapter.tokens) {
       const other = active.find(
         ({ layers, overrides }) =>
-          layers.some(({ site }) => site.kind !== "prompt" && tables.includes(site.weight)) ||
+          layers.some(({ site }) => layerParameters(site).some((name) => tables.includes(name))) ||
           tables.some((table) => overrides.has(table)),
       );
       if (other === undefined) continue;

@@ -4,7 +4,7 @@ import type { FileForm, Method } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
 import { isInModules, type TargetConfig } from "../targeting.ts";
 import type { HostTensor } from "../tensors.ts";
-import { createAdapter, type Adapter } from "./adapter.ts";
+import { createAdapter, valuesOf, type Adapter } from "./adapter.ts";
 import { restoreLayers } from "./restore.ts";
 import { tokenRowsName, type TokenRows } from "./tokens.ts";
 
@@ -90,7 +90,7 @@ function fillLayers(adapter: Adapter, { params }: FileForm<object>, by: string):
     for (const short of names) {
       const local = `${site.path}.${short}`;
       const tensor = tensors[short];
-      const values = adapter.params.has(local) ? adapter.params : adapter.buffers;
+      const values = valuesOf(adapter, local);
       if (tensor === undefined && values === adapter.buffers) continue;
       const expected = (values.get(local) as HostTensor).shape.join(", ");
       const got = tensor?.shape.join(", ");

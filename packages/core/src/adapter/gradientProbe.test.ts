@@ -25,7 +25,7 @@ function engineLike(): TensorRunner & { readonly log: string[] } {
         run: async (args) => {
           await new Promise((resolve) => setTimeout(resolve, 1));
           const results = await program.run(args);
-          log.push(`run ${Object.keys(results["gradients"] ?? {}).join()}`);
+          log.push(`run ${Object.keys(results["found"] ?? {}).join()}`);
           return results;
         },
         dispose: async () => void log.push("dispose"),

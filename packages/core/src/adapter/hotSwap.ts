@@ -6,7 +6,7 @@ import type { BaseModel } from "../model/model.ts";
 import type { PeftModel } from "../peftModel.ts";
 import { targetFields } from "../targeting.ts";
 import { cloneTensor, type HostTensor, type Named, type StoredTensor } from "../tensors.ts";
-import { layerTensors, parameterOf, type AdaptedLayer, type Adapter, type Override } from "./adapter.ts";
+import { layerTensors, parameterOf, valuesOf, type AdaptedLayer, type Adapter, type Override } from "./adapter.ts";
 import { findAdapter } from "./names.ts";
 import { readAdapter, type ReadAdapterOptions } from "./read.ts";
 import { initialTokenRows, tokenRowsName, type TokenRows } from "./tokens.ts";
@@ -42,8 +42,7 @@ export async function hotSwapAdapter(
     ...adapter.tokens.map((rows) => rowValues(model.base, { adapter, rows, given })),
   ];
   const overrides = overrideValues(model.base, adapter, given);
-  for (const [local, tensor] of values)
-    (adapter.params.has(local) ? adapter.params : adapter.buffers).set(local, tensor);
+  for (const [local, tensor] of values) valuesOf(adapter, local).set(local, tensor);
   for (const [name, override] of overrides) adapter.overrides.set(name, override);
   model.refresh();
   return adapter;

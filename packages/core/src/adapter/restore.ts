@@ -1,6 +1,6 @@
 import { widen } from "../halves.ts";
 import type { BaseModel } from "../model/model.ts";
-import { hostSite, parameterOf, type Adapter } from "./adapter.ts";
+import { hostSite, parameterOf, valuesOf, type Adapter } from "./adapter.ts";
 
 /** Lets the method make of what a file held what it holds itself. */
 export function restoreLayers(base: BaseModel, adapter: Adapter): void {
@@ -17,7 +17,7 @@ export function restoreLayers(base: BaseModel, adapter: Adapter): void {
     });
     for (const [short, tensor] of Object.entries(restored)) {
       const local = `${path}.${short}`;
-      (adapter.params.has(local) ? adapter.params : adapter.buffers).set(local, tensor);
+      valuesOf(adapter, local).set(local, tensor);
     }
   }
 }

@@ -1,8 +1,9 @@
-import type { BaseModel } from "../model/model.ts";
 import { PeftError } from "../errors.ts";
+import type { BaseModel } from "../model/model.ts";
+import { layerParameters } from "../model/site.ts";
 import { didYouMean } from "../nearMisses.ts";
 import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
-import type { AdaptedLayer, Adapter } from "./adapter.ts";
+import { valuesOf, type AdaptedLayer, type Adapter } from "./adapter.ts";
 import { requireCompatible, requireOwnTables } from "./conflicts.ts";
 import { tiedNames } from "./tied.ts";
 import { tokenRowsName } from "./tokens.ts";
@@ -109,9 +110,9 @@ function addUnmerged(
   frozen: Record<string, StoredTensor>,
 ): Map<string, string> {
   const names = [...layers.values()].flatMap(([first]) =>
-    first === undefined || first.layer.site.kind === "prompt" ? [] : [first.layer.site.weight, first.layer.site.bias],
+    first === undefined ? [] : layerParameters(first.layer.site),
   );
-  const merged = names.filter((name) => name !== null && state.mergedWeights.has(name)) as string[];
+  const merged = names.filter((name) => state.mergedWeights.has(name));
   for (const name of merged) frozen[unmergedKey(name)] = ownValue(state, name);
   return new Map(merged.map((name) => [name, unmergedKey(name)]));
 }
@@ -198,7 +199,7 @@ function attachLayers(
         if (slots.has(key) || key in frozen) throw collision(adapter, local);
         keys.set(short, key);
         if (learns(state, adapter) && adapter.params.has(local)) slots.set(key, parameterSlot(adapter, local));
-        else frozen[key] = (adapter.params.get(local) ?? adapter.buffers.get(local)) as HostTensor;
+        else frozen[key] = valuesOf(adapter, local).get(local) as HostTensor;
       }
       const { virtualTokens, forward } = adapter.method;
       if ((layer.site.kind === "prompt" ? virtualTokens : forward) === undefined) continue;

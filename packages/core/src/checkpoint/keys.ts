@@ -1,10 +1,10 @@
-import { parameterOf, type Adapter, type Override } from "../adapter/adapter.ts";
+import { parameterOf, valuesOf, type Adapter, type Override } from "../adapter/adapter.ts";
 import { tiedNames } from "../adapter/tied.ts";
 import { tokenRowsName } from "../adapter/tokens.ts";
 import { PeftError } from "../errors.ts";
 import type { FileForm } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
-import type { LayerSite } from "../model/site.ts";
+import { layerParameters, PROMPT, type LayerSite } from "../model/site.ts";
 import type { HostTensor, StoredTensor } from "../tensors.ts";
 
 /** What the Python library puts before every module path. */
@@ -15,7 +15,7 @@ const UNWRAPPED_PREFIX = "base_model.";
 
 /** What stands before every module path in the adapter's file. */
 export function keyPrefix({ layers }: Pick<Adapter, "layers">): string {
-  return layers.some(({ site }) => site.kind === "prompt") ? UNWRAPPED_PREFIX : KEY_PREFIX;
+  return layers.some(({ site }) => site.path === PROMPT) ? UNWRAPPED_PREFIX : KEY_PREFIX;
 }
 
 /** A tensor of an adapter with its name in the file. */
@@ -91,7 +91,7 @@ function layerTensors(adapter: Adapter): FileTensor[] {
   return adapter.layers.flatMap(({ site, names }) =>
     names.flatMap((short): FileTensor[] => {
       const local = `${site.path}.${short}`;
-      const values = adapter.params.has(local) ? adapter.params : adapter.buffers;
+      const values = valuesOf(adapter, local);
       const key = layerKey(adapter, site.path, short);
       if (key === null) return [];
       return [
@@ -108,12 +108,8 @@ function layerTensors(adapter: Adapter): FileTensor[] {
 /** Null for a tensor that is not in the file. */
 function layerKey(adapter: Adapter, path: string, short: string): string | null {
   const suffix = wireSuffix(adapter, short);
-  if (suffix === null || isPrompt(adapter, path)) return suffix;
+  if (suffix === null || path === PROMPT) return suffix;
   return `${keyPrefix(adapter)}${path}.${suffix}`;
-}
-
-function isPrompt({ layers }: Adapter, path: string): boolean {
-  return layers.some(({ site }) => site.kind === "prompt" && site.path === path);
 }
 
 function wireSuffix({ method }: Adapter, short: string): string | null {
@@ -127,9 +123,7 @@ function wireSuffix({ method }: Adapter, short: string): string | null {
 
 function overrideTensors(base: BaseModel, adapter: Adapter): FileTensor[] {
   const layerOf = new Map(
-    adapter.layers.flatMap(({ site }) =>
-      site.kind === "prompt" ? [] : [site.weight, site.bias].map((name) => [name, site.path]),
-    ),
+    adapter.layers.flatMap(({ site }) => layerParameters(site).map((name) => [name, site.path] as const)),
   );
   return [...adapter.overrides].flatMap(([name, { kind }]) => {
     if (kind === "replaced" || tiedNames(base, name)[0] !== name) return [];

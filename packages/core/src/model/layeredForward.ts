@@ -8,7 +8,7 @@ import { didYouMean } from "../nearMisses.ts";
 import { attention, dropout, recompute, type DropoutSite } from "../ops/index.ts";
 import type { Named } from "../tensors.ts";
 import type { AttentionInputs, AttentionSettings, Forward, VirtualTokens } from "./model.ts";
-import type { LayerSite } from "./site.ts";
+import { layerParameters, type LayerSite } from "./site.ts";
 import { virtualTokens } from "./virtualTokens.ts";
 
 export interface LayeredForwardOptions {
@@ -165,10 +165,9 @@ export class LayeredForward implements Forward {
   ): tf.Tensor2D {
     const shared = base(x);
     const once: Layer = (input) => (input === x ? shared : base(input));
-    const parameters = site.bias === null ? [site.weight] : [site.weight, site.bias];
     const rows = this.#rows(site, x.shape[0]);
     return mixed.reduce((y, own, i) => {
-      const same = parameters.every((name) => sameTensor(own, this.#options.view, name));
+      const same = layerParameters(site).every((name) => sameTensor(own, this.#options.view, name));
       if (same && !own.layers.has(site.path)) return y;
       const output = this.#fold(own, site, same ? once : this.#base(own, site))(x);
       return tf.where(tf.equal(rows, tf.scalar(i, "int32")), output, y);

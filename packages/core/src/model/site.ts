@@ -52,6 +52,12 @@ export interface LayerSite {
   readonly prompt?: PromptShape;
 }
 
+/** Names of the base parameters that the layer computes with. A prompt has none: its weight is where virtual tokens may start from. */
+export function layerParameters({ kind, weight, bias }: LayerSite): readonly string[] {
+  if (kind === "prompt") return [];
+  return bias === null ? [weight] : [weight, bias];
+}
+
 /** Shape of the weight as it is stored. */
 export function weightShape(site: LayerSite): [number, number] {
   return site.layout === "out_in" ? [site.outFeatures, site.inFeatures] : [site.inFeatures, site.outFeatures];

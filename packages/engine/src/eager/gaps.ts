@@ -8,11 +8,10 @@ const filled = new Set<string>();
 
 /**
  * Lets a backend run everything the cpu backend runs: kernels that it lacks, calls that it refuses (a type, a padding) and
- * calls that it is known to answer wrongly go to the cpu version of the kernel, on copies of the values. The cpu backend's own calls
- * do so where a kernel of it writes to what it is given.
+ * calls that it is known to answer wrongly go to the cpu version of the kernel, on copies of the values.
  */
 export function fillGaps(backendName: string): void {
-  if (filled.has(backendName)) return;
+  if (backendName === "cpu" || filled.has(backendName)) return;
   filled.add(backendName);
   for (const kernel of tf.getKernelsForBackend("cpu")) {
     const own = tf.getKernel(kernel.kernelName, backendName);
@@ -22,9 +21,8 @@ export function fillGaps(backendName: string): void {
       continue;
     }
     const isWrong = defectsOf(backendName, kernel.kernelName);
-    if (backendName === "cpu" && isWrong === null) continue;
     const kernelFunc = (call: KernelCall): Result =>
-      isWrong?.(call) === true
+      isWrong(call)
         ? onCpu(call)
         : runOrElse(
             () => own.kernelFunc(call),
@@ -50,10 +48,9 @@ function runOrElse(run: () => Result, fallback: () => Result): Result {
   }
 }
 
-function runOnCpu(kernelFunc: tf.KernelFunc, { inputs, attrs, backend }: KernelCall): Result {
+function runOnCpu(kernelFunc: tf.KernelFunc, { inputs, attrs }: KernelCall): Result {
   const cpu = tf.findBackend("cpu") as tf.KernelBackend;
-  // Not the active one: a kernel that stands in for another backend's may be one of these itself.
-  const here = backend as tf.KernelBackend;
+  const here = tf.backend();
   const copies: tf.TensorInfo[] = [];
   // An optional input may be missing.
   const move = (info: tf.TensorInfo | undefined): tf.TensorInfo | undefined => {

@@ -1,11 +1,11 @@
 import { PeftError } from "@peftjs/core";
 import type { Architecture, Forward, Head, LayerSite, Named, ParameterSpec } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
+import { selectRows } from "../blocks/encoderBlock.ts";
 import { parseEncoderConfig, type EncoderConfig } from "./config.ts";
 import { trunkPath, type EncoderFamily } from "./family.ts";
 import { linearParameters, linearSite, trunkParameters, trunkSites } from "./parameters.ts";
 import { pool } from "./pooler.ts";
-import { selectRows } from "../blocks/encoderBlock.ts";
 import { trunk } from "./trunk.ts";
 import { withoutVirtual } from "./virtualTokens.ts";
 

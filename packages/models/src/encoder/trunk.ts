@@ -12,7 +12,7 @@ import {
 import { norm } from "../blocks/norm.ts";
 import type { EncoderConfig } from "./config.ts";
 import type { EncoderFamily } from "./family.ts";
-import { afterValue, placement, selectAmongAll, withVirtual, type Placement } from "./virtualTokens.ts";
+import { padFront, placement, selectAmongAll, withVirtual, type Placement } from "./virtualTokens.ts";
 
 export interface TrunkSpec {
   readonly family: EncoderFamily;
@@ -46,7 +46,7 @@ export function trunk(f: Forward, batch: Named<tf.Tensor>, { family, config, pat
     attentionDropout: config.attentionProbsDropoutProb,
   };
   const mask = batch["attention_mask"];
-  const bias = mask === undefined ? null : maskBias(afterValue(mask, place.prefix + place.virtual, 1));
+  const bias = mask === undefined ? null : maskBias(padFront(mask, place.prefix + place.virtual, 1));
   const block = family.normOrder === "post" ? postNormBlock : preNormBlock;
   let x = embed(f, batch, { family, config, path, place, virtual: virtual.embeddings });
   for (let i = 0; i < config.numHiddenLayers; i++) {
@@ -119,7 +119,7 @@ function typeRows(f: Forward, batch: Named<tf.Tensor>, { family, config, path, p
   if (!family.tokenTypes || types === undefined || config.typeVocabSize === 1) {
     return tf.reshape(tf.slice(table, [0, 0], [1, config.hiddenSize]), [config.hiddenSize]);
   }
-  const all = afterValue(types, place.virtual, 0);
+  const all = padFront(types, place.virtual, 0);
   return tf.gather(table, tf.reshape(all, [all.size]));
 }
 
@@ -136,7 +136,7 @@ function positionRows(f: Forward, batch: Named<tf.Tensor>, { family, config, pat
   const own =
     given === undefined
       ? positionsAfterPadding(batch["input_ids"] as tf.Tensor2D, config.padTokenId, prefix)
-      : after(given, virtual + prefix);
+      : shifted(given, virtual + prefix);
   const before = tf.tile(tf.reshape(tf.range(start, start + virtual, 1, "int32"), [1, virtual]), [rows, 1]);
   const all = virtual === 0 ? own : tf.concat([before, own], 1);
   return tf.gather(table, tf.reshape(all, [all.size]));
@@ -148,7 +148,7 @@ function firstPosition(family: EncoderFamily, config: EncoderConfig): number {
 }
 
 /** Positions moved by a number of others in front of them. */
-function after(positions: tf.Tensor, count: number): tf.Tensor {
+function shifted(positions: tf.Tensor, count: number): tf.Tensor {
   return count === 0 ? positions : tf.add(positions, tf.scalar(count, "int32"));
 }
 
@@ -166,7 +166,7 @@ function addTable(x: tf.Tensor2D, table: tf.Tensor, rows: number): tf.Tensor2D {
 /** p_t = pad + m_t·(k + Σ_{u≤t} m_u) with m_t = [id_t ≠ pad] (RoBERTa), behind k others. ids int32 [B, T] → int32 [B, T]. */
 export function positionsAfterPadding(ids: tf.Tensor2D, pad: number, before = 0): tf.Tensor2D {
   const present = tf.cast(tf.notEqual(ids, tf.scalar(pad, "int32")), "int32");
-  const places = after(tf.cumsum(present, 1), before);
+  const places = shifted(tf.cumsum(present, 1), before);
   return tf.add(tf.mul(places, present), tf.scalar(pad, "int32"));
 }
 

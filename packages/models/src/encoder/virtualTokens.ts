@@ -37,7 +37,7 @@ export function withoutVirtual(x: tf.Tensor2D, [rows, tokens]: [number, number])
 }
 
 /** ids int32 [B, T] with `count` times the same value in front: [B, count + T]. */
-export function afterValue(ids: tf.Tensor, count: number, value: number): tf.Tensor {
+export function padFront(ids: tf.Tensor, count: number, value: number): tf.Tensor {
   if (count === 0) return ids;
   return tf.concat([tf.fill([ids.shape[0] as number, count], value, "int32"), tf.cast(ids, "int32")], 1);
 }
