@@ -36,7 +36,8 @@ describe("kernels", () => {
     const methods = "full,rocoft:rank=100:bias=none,rocoft:mode=column:rank=2,lora:rank=2:targetModules=query";
     const { code, stdout, stderr } = await kernels("kernels", "--methods", methods);
     expect(code, stderr).toBe(0);
-    expect(stdout).toMatch(/^method +parameters +accuracy/mu);
+    expect(stdout).toMatch(/^method +parameters +accuracy, %/mu);
+    expect(stdout).toMatch(/kernels\.html$/mu);
     const report = reportIn("kernels");
     expect(report.testRows).toBe(12);
     expect(report.methods.map(({ name }) => name)).toEqual(methods.split(","));
@@ -104,6 +105,7 @@ describe("kernels", () => {
 
   it.each<[string, string, RegExp, () => readonly string[]]>([
     ["an unknown method", "METHOD_UNKNOWN", /Did you mean "lora"/u, () => ["--methods", "lroa"]],
+    ["no method", "USAGE", /at least one/u, () => ["--methods", ","]],
     ["an unknown setting", "CONFIG_INVALID", /rnak/u, () => ["--methods", "lora:rnak=3"]],
     ["too many a class", "LABELS_TOO_FEW", /24 examples, but 30/u, () => ["--per-class", "30"]],
     ["values for labels", "LABELS_NOT_CLASSES", /class names/u, () => ["--data", at("values.csv")]],

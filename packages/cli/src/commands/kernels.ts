@@ -48,7 +48,7 @@ export function kernelsCommand(): Command {
     .description("Compare methods by their tangent kernels on a few examples; writes kernels.json and kernels.html.")
     .requiredOption("--model <folder>", "base model")
     .requiredOption("--data <file>", "labelled rows as .jsonl, .csv or .tsv, from which the examples are drawn")
-    .requiredOption("--out <folder>", "folder of the two files")
+    .requiredOption("--out <folder>", "folder for the two files")
     .option(
       "--methods <list>",
       "methods, settings after colons: full,lora:rank=4,rocoft:mode=column; the first is what others are compared with",
@@ -58,7 +58,7 @@ export function kernelsCommand(): Command {
     .option("--test-rows <number>", "how many of them, drawn with seed 42; 0: only compare", wholeNumber, 100)
     .option("--labels <names>", "labels in the order of the logits (default: those of the data)", listOfNames)
     .option("--per-class <number>", "examples of each label", positiveInteger, 16)
-    .option("--seeds <list>", "a draw of the examples for each", listOfSeeds, [13, 21, 42, 87, 100])
+    .option("--seeds <list>", "seeds, each of which draws examples of its own", listOfSeeds, [13, 21, 42, 87, 100])
     .addOption(
       new Option("--outputs <name>", "logits, or the difference of two")
         .choices(["logits", "binary"])
@@ -72,11 +72,15 @@ export function kernelsCommand(): Command {
     .option("--c <number>", "logistic: weight of the data (default: by cross-validation)", share)
     .option("--biases", "count biases that a method trains beside its own parameters", false)
     .option("--head", "count the task head", false)
-    .option("--laziness <steps>", "also train on the first draw, and follow the kernel", positiveInteger)
+    .option(
+      "--laziness <steps>",
+      "also train on the first draw for so many steps, and follow the kernel",
+      positiveInteger,
+    )
     .option("--learning-rate <number>", "of that training", share, 1e-3)
     .option(
       "--parameter-block <number>",
-      "parameters whose gradients are held at once (default: 256 MB)",
+      "values of each gradient that are held at once (default: 512 MB of all)",
       positiveInteger,
     )
     .option("--example-block <number>", "examples whose gradients are held at once (default: all)", positiveInteger)
@@ -100,7 +104,9 @@ async function kernels(flags: KernelFlags): Promise<void> {
     await writeFileAtomic(join(folder, "kernels.json"), `${JSON.stringify(report)}\n`);
     await writeFileAtomic(join(folder, "kernels.html"), kernelPage(report));
   });
-  process.stdout.write(`${flags.json ? JSON.stringify(figuresOf(report)) : plainTable(kernelTable(report))}\n`);
+  const table = (): string =>
+    `${plainTable(kernelTable(report))}\nKernels, spectra and what the columns mean: ${join(flags.out, "kernels.html")}`;
+  process.stdout.write(`${flags.json ? JSON.stringify(figuresOf(report)) : table()}\n`);
 }
 
 async function labelledRows({ data, labels }: KernelFlags): Promise<{

@@ -1,10 +1,9 @@
 import { evaluationPlan } from "@peftjs/bench";
 import type { TextModel } from "@peftjs/bench";
-import { createGenerator, peft } from "@peftjs/core";
+import { createGenerator } from "@peftjs/core";
 import type { HostTensor, Named, PeftModel } from "@peftjs/core";
 import { labelValue } from "@peftjs/data";
 import type { DataRow } from "@peftjs/data";
-import type { Engine } from "@peftjs/engine";
 import {
   compareKernels,
   empiricalKernel,
@@ -12,40 +11,15 @@ import {
   regressModel,
   spectrum,
   traceKernel,
-  trained,
 } from "@peftjs/method-rocoft/analysis";
-import type {
-  EmpiricalKernel,
-  KernelOptions,
-  KernelReport,
-  LabelledExamples,
-  MethodFigures,
-} from "@peftjs/method-rocoft/analysis";
-import type { KernelFlags } from "../commands/kernels.ts";
+import type { EmpiricalKernel, KernelReport, LabelledExamples, MethodFigures } from "@peftjs/method-rocoft/analysis";
 import { followKernel } from "./laziness.ts";
 import type { ChosenMethod } from "./methods.ts";
+import { attach, kernelOptions } from "./run.ts";
+import type { Draw, KernelRun } from "./run.ts";
 
 /** The draw of the test rows is the same for all seeds. */
 const TEST_SEED = 42;
-
-export interface KernelRun {
-  readonly text: TextModel;
-  readonly engine: Engine;
-  /** From which examples are drawn, and without `test` also what is predicted. */
-  readonly rows: readonly DataRow[];
-  readonly test: readonly DataRow[] | null;
-  readonly flags: KernelFlags;
-  /** The first is what the others are compared with. */
-  readonly methods: readonly ChosenMethod[];
-}
-
-/** One draw of examples. */
-export interface Draw {
-  readonly seed: number;
-  readonly train: LabelledExamples;
-  readonly trainRows: readonly DataRow[];
-  readonly test: LabelledExamples;
-}
 
 /** Runs all methods on all draws; the kernel of a draw's first method is what the draw's others are compared with. */
 export async function measureKernels(run: KernelRun): Promise<KernelReport> {
@@ -106,6 +80,7 @@ interface MethodRun {
 }
 
 async function measureMethod(run: KernelRun, { method, draws, references }: MethodRun): Promise<MethodFigures> {
+  const { laziness } = run.flags;
   const isReference = references.length === 0;
   const figures: MethodFigures["draws"][number][] = [];
   let first: EmpiricalKernel | null = null;
@@ -125,7 +100,8 @@ async function measureMethod(run: KernelRun, { method, draws, references }: Meth
     ...{ name: method.name, parameters: subset.size, draws: figures },
     ...{ eigenvalues: [...normalised], effectiveRank },
     traceKernel: rowsOf(first as EmpiricalKernel),
-    laziness: run.flags.laziness === undefined ? null : await followKernel(run, method, draws[0] as Draw),
+    laziness:
+      laziness === undefined ? null : await followKernel(run, { method, draw: draws[0] as Draw, steps: laziness }),
   };
 }
 
@@ -143,22 +119,6 @@ async function fit(
     ...{ ...options, train, test },
     solver: solver === "logistic" ? { kind: solver, c } : { kind: solver, ridge, adjustForInit },
   });
-}
-
-/** What all kernels of a run share. */
-export function kernelOptions({ engine, flags }: KernelRun): Omit<KernelOptions, "examples"> {
-  const subset = trained({ biases: flags.biases, head: flags.head });
-  const { outputs, parameterBlock, exampleBlock } = flags;
-  return { runner: engine, outputs, subset, parameterBlock, exampleBlock };
-}
-
-/** Adapters start with the draw's seed; methods that look at data see its training examples. */
-export function attach(
-  { text, engine }: KernelRun,
-  { method, config }: ChosenMethod,
-  { seed, train }: Draw,
-): Promise<PeftModel> {
-  return peft(text.base).use(method, config, { seed }).apply({ batches: train.examples, runner: engine });
 }
 
 function rowsOf(kernel: EmpiricalKernel): number[][] {

@@ -1,6 +1,7 @@
 import { registeredMethods } from "@peftjs/bench";
-import { parseConfig } from "@peftjs/core";
+import { parseConfig, PeftError } from "@peftjs/core";
 import type { Method } from "@peftjs/core";
+import { listOfNames } from "../options/common.ts";
 import { camel, fieldFlags, readValue } from "../options/fields.ts";
 
 /** A method with its settings, and the text that asked for it. */
@@ -12,18 +13,17 @@ export interface ChosenMethod {
 
 /**
  * Reads `full,lora:rank=4,rocoft:mode=column:rank=1`: methods separated by commas, each with its settings after colons.
- * Throws `METHOD_UNKNOWN`, `CONFIG_INVALID`.
+ * @throws PeftError `METHOD_UNKNOWN`, `CONFIG_INVALID`; `USAGE` for an empty list.
  */
 export function chosenMethods(text: string): ChosenMethod[] {
-  return text
-    .split(",")
-    .map((part) => part.trim())
-    .filter((part) => part !== "")
-    .map((name) => {
-      const [first = "", ...settings] = name.split(":");
-      const method = registeredMethods().get(first);
-      return { name, method, config: parseConfig(method, readSettings(method, settings)) };
-    });
+  const names = listOfNames(text);
+  if (names.length === 0)
+    throw new PeftError("USAGE", "--methods names no method. Give at least one, e.g. full,rocoft:rank=1.");
+  return names.map((name) => {
+    const [first = "", ...settings] = name.split(":").filter((part) => part !== "");
+    const method = registeredMethods().get(first);
+    return { name, method, config: parseConfig(method, readSettings(method, settings)) };
+  });
 }
 
 /** Settings that the method does not have are left for its schema to complain about. */

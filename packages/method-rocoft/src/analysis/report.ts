@@ -50,7 +50,7 @@ export interface KernelReport {
 export function kernelTable({ methods }: KernelReport): string[][] {
   const reference = methods[0]?.name ?? "";
   const heading = [
-    ...["method", "parameters", "accuracy", `alignment with ${reference}`, "CKA", "rel. difference"],
+    ...["method", "parameters", "accuracy, %", `alignment with ${reference}`, "CKA", "rel. difference"],
     ...["trace-normalised", "best scale", "effective rank", "seconds"],
   ];
   const rows = methods.map(({ name, parameters, draws, effectiveRank }) => {
@@ -76,6 +76,14 @@ function accuracyCell(draws: readonly DrawFigures[]): string {
   return deviation === null ? mean.toFixed(1) : `${mean.toFixed(1)} ± ${deviation.toFixed(1)}`;
 }
 
+const COLUMNS =
+  "Parameters: how many the kernel sums over. Accuracy: of kernel regression on the test examples, mean ± standard deviation over draws. " +
+  "The next five compare the kernel K_S with the first method's, K, on the training examples, and are means over draws: " +
+  "alignment ⟨K_S, K⟩/(‖K_S‖·‖K‖), and CKA, the same of the centred kernels, are 1 for kernels that differ by a factor alone; " +
+  "the relative difference is ‖K_S − K‖/‖K‖, the trace-normalised one that of K_S/tr K_S and K/tr K; " +
+  "the best scale is the c for which c·K_S comes closest to K. " +
+  "Effective rank: exp of the entropy of the first draw's eigenvalues, from 1 to their number.";
+
 /** The report as a page: table, heat maps, spectra, laziness. It needs no other file. */
 export function kernelPage(report: KernelReport): string {
   const { model, data, labels, perClass, testRows, settings, methods } = report;
@@ -96,7 +104,7 @@ export function kernelPage(report: KernelReport): string {
     [
       `<p>${escapeHtml(model)} on ${escapeHtml(data)}: ${escapeHtml(facts)}</p>`,
       htmlTable(kernelTable(report)),
-      "<p>Accuracy: kernel regression on the test examples, percent, mean ± standard deviation over draws. Comparisons are means over draws of the training examples.</p>",
+      `<p>${COLUMNS}</p>`,
       "<h2>Kernels</h2><p>First draw, summed over equal outputs, classes one after the other. White is zero, red positive, blue negative; colours go with the square root, up to the kernel's largest entry.</p>",
       maps.join("\n"),
       `<h2>Spectra</h2><p>Eigenvalues of the first draw's kernel, as shares of its trace.</p>${spectra}`,
@@ -114,7 +122,7 @@ function lazinessSection(methods: readonly MethodFigures[]): string[] {
   ]);
   const heading = ["method", ...steps.map((step) => `step ${step}`)];
   return [
-    "<h2>Laziness</h2><p>‖K_t − K₀‖ / ‖K₀‖ on the first draw's training examples after t steps on them.</p>",
+    "<h2>Laziness</h2><p>‖K_t − K₀‖ / ‖K₀‖ on the first draw's training examples after t steps on them; after each of these columns the optimizer starts anew.</p>",
     htmlTable([heading, ...rows]),
   ];
 }
