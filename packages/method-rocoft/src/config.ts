@@ -1,5 +1,5 @@
 import { patternValue, targetFields } from "@peftjs/core";
-import type { SiteContext, TargetConfig, Wire } from "@peftjs/core";
+import type { SiteContext, Wire } from "@peftjs/core";
 import { z } from "zod";
 
 /** The linear layers of a transformer block, by role; `queryKeyValue` is one layer that computes all three. */
@@ -178,11 +178,6 @@ export function resolveRocoft(config: RocoftConfig, { modelType }: { readonly mo
     modulesToSave: modulesToSave === null && head !== "full" ? [] : modulesToSave,
     norms: norms === "source" ? trained : norms,
   };
-}
-
-/** Which layers the method attaches to: linear ones. */
-export function rocoftTargets(config: RocoftConfig): TargetConfig {
-  return config;
 }
 
 /** The config of one layer: its own r. */

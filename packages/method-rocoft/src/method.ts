@@ -11,7 +11,7 @@ import type {
   SiteContext,
 } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { resolveRocoft, RocoftConfig, rocoftSiteConfig, rocoftTargets, rocoftWire } from "./config.ts";
+import { resolveRocoft, RocoftConfig, rocoftSiteConfig, rocoftWire } from "./config.ts";
 import { asLora } from "./interchange/lora.ts";
 import { asShira } from "./interchange/shira.ts";
 import { restoreRocoft, rocoftFile } from "./file.ts";
@@ -40,9 +40,9 @@ export const rocoft: Method<RocoftConfig> = defineMethod<RocoftConfig>({
   capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
   interchange: [asLora, asShira],
   resolve: resolveRocoft,
-  targets: rocoftTargets,
+  targets: (config) => config,
   siteConfig: rocoftSiteConfig,
-  calibrate: (context) => scoreSelection(context),
+  calibrate: scoreSelection,
   init,
   forward,
   delta,

@@ -10,6 +10,7 @@ import {
   tinyModel,
   train,
 } from "@peftjs/testkit/conformance";
+import { adamW, Stepper } from "@peftjs/train";
 import { describe, expect, it } from "vitest";
 import { countLearned, formatLearned, rocoft, source, type RocoftConfig } from "../src/index.ts";
 import { blockRoles, whole } from "./wholeMatrix.ts";
@@ -129,6 +130,19 @@ describeOnEngines("gradients are those of the whole matrices", (engine) => {
     const options = { family, engine: engine(), steps: 5, config: { weightDecay: 0, optimizer: "sgd" } } as const;
     const [own, all] = [await train(model, options), await train(reference, options)];
     expect(own).toBeAllClose([...all], tol.float32);
+  });
+});
+
+describeOnEngines("the optimizer's state", (engine) => {
+  it.each(MODES)("%s: two numbers of AdamW for each that learns", async (_, settings) => {
+    const model = await attached(settings);
+    const { weights, biases, others } = countLearned(model);
+    const options = { model, engine: engine(), optimizer: adamW(), maxGradNorm: null, seed: 1 };
+    const stepper = new Stepper(options);
+    await stepper.step({ batches: [batch], firstBatch: 0, step: 1, learningRate: 1e-3 });
+    const sizes = Object.values(stepper.optimizerState).map(({ data }) => data.length);
+    await stepper.dispose();
+    expect(sizes.reduce((sum, size) => sum + size)).toBe(2 * (weights + biases + others));
   });
 });
 

@@ -217,36 +217,3 @@ it("both ways of computing a layer agree, gradients included, for any shape and 
     });
   }
 });
-
-describe("no gradient of a whole matrix is formed", () => {
-  const [inFeatures, outFeatures, tokens] = [13, 11, 7];
-  const generator = createGenerator(1);
-  const rows = (n: number, length: number): number[][] =>
-    Array.from({ length: n }, () => Array.from(generator.normal(length)));
-
-  /** Shapes of everything that is computed for the loss and its gradients. */
-  async function shapesOf(settings: Readonly<Record<string, unknown>>): Promise<string[]> {
-    const attached = attach(settings, { weight: rows(outFeatures, inFeatures), bias: rows(1, outFeatures)[0] ?? [] });
-    const input = tf.tensor2d(rows(tokens, inFeatures));
-    const start = asTensors(attached.trainable);
-    const { kernels } = await tf.profile(() => Object.values(lossAndGradients(attached, input, start).gradients));
-    // What is kept for the backward pass, e.g. the weight itself, is handed on without a copy.
-    const computed = kernels.filter(({ name }) => name !== "Identity");
-    return computed.flatMap(({ outputShapes }) => outputShapes.map(String));
-  }
-
-  it.each([
-    ["row", "first"],
-    ["row", "random"],
-    ["column", "first"],
-    ["column", "random"],
-  ])("%s, %s", async (mode, select) => {
-    const shapes = await shapesOf({ mode, select, rank: 2 });
-    expect(shapes).toContain(mode === "row" ? "2,13" : "11,2");
-    expect(shapes.filter((shape) => ["11,13", "13,11"].includes(shape))).toEqual([]);
-  });
-
-  it("the check sees one where there is one", async () => {
-    expect(await shapesOf({ mode: "entries", count: 5 })).toContain("11,13");
-  });
-});

@@ -10,11 +10,7 @@ export type { Laziness, LazinessPoint } from "./laziness.ts";
 export { spectrum, subspaceOverlap } from "./spectrum.ts";
 export type { Spectrum } from "./spectrum.ts";
 export { all, biases, columns, noEmbeddings, noHead, rows, trained } from "./subsets.ts";
-export type { Candidate, Subset, SubsetReport } from "./subsets.ts";
-export { LOGISTIC_C, fitLogisticByFolds, stratifiedFolds } from "./crossValidation.ts";
-export type { ChosenLogistic } from "./crossValidation.ts";
-export { heatMap, htmlPage, htmlTable, logChart } from "./picture.ts";
-export type { Curve } from "./picture.ts";
+export type { Candidate, SliceOptions, Subset, SubsetReport } from "./subsets.ts";
 export { accuracyOf, fewShot, kernelRegression, meanAndDeviation } from "./regression.ts";
 export type {
   InitialOutputs,
@@ -28,5 +24,4 @@ export { regressModel } from "./regressionOfModel.ts";
 export type { LabelledExamples, ModelRegression, ModelRegressionOptions } from "./regressionOfModel.ts";
 export { kernelPage, kernelTable } from "./report.ts";
 export type { DrawFigures, KernelReport, LazinessFigure, MethodFigures } from "./report.ts";
-export { decisions, fitLogistic, operatorNorm, solveLeastSquares } from "./solve.ts";
-export type { LeastSquaresOptions, LinearModel } from "./solve.ts";
+export type { LeastSquaresOptions } from "./solve.ts";

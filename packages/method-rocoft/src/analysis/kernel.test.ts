@@ -183,6 +183,20 @@ describe("laziness", () => {
   });
 });
 
+it("the kernel tells what a step does to the linearised outputs: f − η·K·∂L/∂f", async () => {
+  const kernel = await kernelOf({ subset: rows(1) });
+  const f = kernel.values.data;
+  // ∂L/∂f of the mean cross-entropy on the first two inputs, of the classes 0 and 1.
+  const slopes = [0, 1].flatMap((n) => {
+    const odds = [0, 1].map((a) => Math.exp(f[2 * n + a]!));
+    return odds.map((value, a) => (value / (odds[0]! + odds[1]!) - (a === n ? 1 : 0)) / 2);
+  });
+  const after = f.map(
+    (value, row) => value - 0.01 * slopes.reduce((sum, s, at) => sum + kernel.data[row * 6 + at]! * s, 0),
+  );
+  expect(after).toBeAllClose([1.970046, 2, 4.910105, -2, 2.95505, -2], printed);
+});
+
 /** An input with a second one of some length. */
 const padded = (length: number): Named<HostTensor> => ({
   x: float32([1, 2], [1, 2]),

@@ -44,22 +44,39 @@ interface Tile extends Omit<Products, "mirrored"> {
 
 /** The products of two rows with two others, which are read half as often; a missing one is stood in for by the one before. */
 function addTile(products: Float64Array, { left, right, i, j, from }: Tile): void {
-  const [a, b] = [left.data, right.data];
-  const [i1, j1] = [Math.min(i + 1, left.count - 1), Math.min(j + 1, right.count - 1)];
-  const [a0, a1] = [i * left.width, i1 * left.width];
-  const [b0, b1] = [j * left.width, j1 * left.width];
-  const to = Math.min(from + BLOCK, left.width);
-  let [s00, s01, s10, s11] = [0, 0, 0, 0];
-  for (let k = from; k < to; k++) {
-    const [p0, p1, q0, q1] = [a[a0 + k]!, a[a1 + k]!, b[b0 + k]!, b[b1 + k]!];
+  const block = ({ data, width, count }: RowBlock, row: number): Float32Array => {
+    const start = Math.min(row, count - 1) * width;
+    return data.subarray(start + from, start + Math.min(from + BLOCK, width));
+  };
+  const [s00, s01, s10, s11] = twoByTwo(block(left, i), block(left, i + 1), block(right, j), block(right, j + 1));
+  const n = right.count;
+  const [hasRow, hasColumn] = [i + 1 < left.count, j + 1 < n];
+  products[i * n + j]! += s00;
+  if (hasColumn) products[i * n + j + 1]! += s01;
+  if (hasRow) products[(i + 1) * n + j]! += s10;
+  if (hasRow && hasColumn) products[(i + 1) * n + j + 1]! += s11;
+}
+
+/** [a₀ᵀb₀, a₀ᵀb₁, a₁ᵀb₀, a₁ᵀb₁]. Nothing but plain numbers in the loop: taking arrays apart there makes it half as fast. */
+function twoByTwo(
+  a0: Float32Array,
+  a1: Float32Array,
+  b0: Float32Array,
+  b1: Float32Array,
+): readonly [number, number, number, number] {
+  let s00 = 0;
+  let s01 = 0;
+  let s10 = 0;
+  let s11 = 0;
+  for (let k = 0; k < a0.length; k++) {
+    const p0 = a0[k]!;
+    const p1 = a1[k]!;
+    const q0 = b0[k]!;
+    const q1 = b1[k]!;
     s00 += p0 * q0;
     s01 += p0 * q1;
     s10 += p1 * q0;
     s11 += p1 * q1;
   }
-  const n = right.count;
-  products[i * n + j]! += s00;
-  if (j1 > j) products[i * n + j1]! += s01;
-  if (i1 > i) products[i1 * n + j]! += s10;
-  if (i1 > i && j1 > j) products[i1 * n + j1]! += s11;
+  return [s00, s01, s10, s11];
 }
