@@ -5,17 +5,11 @@ import { describeOnEngines, logits, readAdapterConfig, relativeDifference } from
 import { describe, expect, it } from "vitest";
 import { budgetOf, sift } from "../src/index.ts";
 import type { SiftConfig } from "../src/index.ts";
-import { attach, batchAt, gradientBatch, singleLayer, tinyRoberta, train } from "./single.ts";
+import { attach, batchAt, chosen, gradientBatch, singleLayer, tinyRoberta, train } from "./single.ts";
 
 const fresh = scratchFolders();
 const methods = new MethodRegistry().use(sift);
 const adapterOf = (model: PeftModel) => model.adapters.get("default")!;
-
-/** Chosen entries by tensor. */
-function chosen(model: PeftModel): Record<string, number[]> {
-  const found = [...adapterOf(model).buffers].filter(([key]) => /ndices$/u.test(key));
-  return Object.fromEntries(found.map(([key, { data }]) => [key, [...data]]));
-}
 
 /** K: the sum of what every tensor would get for itself. */
 function budget(model: PeftModel): number {

@@ -4,13 +4,7 @@ import { describeOnEngines, lossProgram } from "@peftjs/testkit/conformance";
 import { expect, it } from "vitest";
 import { largest } from "../src/index.ts";
 import type { SiftConfig } from "../src/index.ts";
-import { attach, batches, dense, gradientBatch, singleLayer, tinyRoberta } from "./single.ts";
-
-/** Chosen entries by tensor. */
-function chosen(model: PeftModel): Record<string, number[]> {
-  const found = [...model.adapters.get("default")!.buffers].filter(([key]) => /ndices$/u.test(key));
-  return Object.fromEntries(found.map(([key, { data }]) => [key, [...data]]));
-}
+import { attach, batches, chosen, dense, gradientBatch, singleLayer, tinyRoberta } from "./single.ts";
 
 describeOnEngines("the selection", (engine) => {
   const attached = (config: Partial<SiftConfig>, warnings: string[] = []): Promise<PeftModel> =>

@@ -69,6 +69,12 @@ export function attach(
     .apply({ batches: data, runner: engine });
 }
 
+/** Chosen entries by tensor. */
+export function chosen(model: PeftModel): Record<string, number[]> {
+  const found = [...model.adapters.get("default")!.buffers].filter(([key]) => /\.(?:i|biasI)ndices$/u.test(key));
+  return Object.fromEntries(found.map(([key, { data }]) => [key, [...data]]));
+}
+
 /** Trains on the batches of a sequence, one step each; the losses. */
 export async function train(
   model: PeftModel,

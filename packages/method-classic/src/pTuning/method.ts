@@ -26,7 +26,7 @@ export const pTuning: Method<PTuningConfig> = defineMethod<PTuningConfig>({
 });
 
 /**
- * A file holds the embeddings alone.
+ * The encoder and its input. A file, which holds the embeddings alone, is read into a table.
  * @throws PeftError `CONFIG_INVALID` for a new LSTM.
  */
 function start({ site, config, generator, fromFile }: InitContext<PTuningConfig>): Named<HostTensor> {

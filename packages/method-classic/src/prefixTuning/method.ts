@@ -25,16 +25,15 @@ export const prefixTuning: Method<PrefixTuningConfig> = defineMethod<PrefixTunin
   refit: ({ params }) => params ?? {},
 });
 
-/** A file holds the table alone. */
+/** A table of random numbers, or an encoder of one; of zeros, or one that gives zeros. A file is read into a table. */
 function start({ site, config, generator, fromFile }: InitContext<PrefixTuningConfig>): Named<HostTensor> {
-  const { numVirtualTokens: count, prefixProjection, encoderHiddenSize, initWeights } = config;
-  const { tokenDim } = keyValueSizes(site) as { tokenDim: number };
-  const out = 2 * promptShape(site).blocks * tokenDim;
+  const { numVirtualTokens: count, prefixProjection, initWeights } = config;
+  const { blocks, keyValueFeatures: width } = promptShape(site);
+  const [inner, out] = [config.encoderHiddenSize ?? width, 2 * blocks * width];
   if (!prefixProjection || fromFile === true) {
     const table = normalTable([count, out], generator);
     return { table: initWeights === "zero" ? zeros(table.shape) : table };
   }
-  const encoder = encoderStart(count, [tokenDim, encoderHiddenSize ?? tokenDim, out], generator);
-  if (initWeights === "random") return encoder;
-  return { ...encoder, w2: zeros([out, encoderHiddenSize ?? tokenDim]), b2: zeros([out]) };
+  const encoder = encoderStart(count, [width, inner, out], generator);
+  return initWeights === "random" ? encoder : { ...encoder, w2: zeros([out, inner]), b2: zeros([out]) };
 }
