@@ -10,8 +10,6 @@ export interface AdaptedOptions {
   readonly model: string;
   /** None: the model folder has a trained head of its own. */
   readonly adapter?: string | undefined;
-  /** Name of the method that shall read the adapter. Default: the one whose file it is. */
-  readonly method?: string | undefined;
   /** Names of the labels where nothing else says them. */
   readonly labels?: readonly string[] | undefined;
   readonly maxLength?: number | undefined;
@@ -35,10 +33,7 @@ export async function openAdapted(
   });
   const model = new PeftModel(text.base);
   if (options.adapter === undefined) requireTrainedHead(text.base, options.model);
-  else {
-    const as = options.method === undefined ? {} : { as: options.method };
-    await loadAdapter(model, { dir: options.adapter, methods: registeredMethods(), ...as });
-  }
+  else await loadAdapter(model, { dir: options.adapter, methods: registeredMethods() });
   return { text, model };
 }
 

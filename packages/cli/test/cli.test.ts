@@ -206,8 +206,10 @@ describe("train, eval, predict, merge", () => {
     const { rows, ...again } = JSON.parse(scored.stdout) as Record<string, number>;
     expect(rows).toBe(48);
     expect(Object.keys(again)).toEqual(Object.keys(metrics));
-    // Methods may write the same function in another form, which rounds otherwise; a correlation of values so close together shows it.
-    for (const [metric, value] of Object.entries(again)) expect(value).toBeCloseTo(metrics[metric]!, 5);
+    // Some methods write the same function in another form, which rounds otherwise. p-tuning's file has the table that its encoder came
+    // to, computed by another library than in training: a correlation of predictions so close together moves by 3e-6.
+    const digits = method === "p-tuning" ? 5 : 6;
+    for (const [metric, value] of Object.entries(again)) expect(value).toBeCloseTo(metrics[metric]!, digits);
     const predicted = await run(
       "predict",
       "--model",

@@ -1,6 +1,6 @@
 import { registeredMethods } from "@peftjs/bench";
-import { PeftError, saveAdapter } from "@peftjs/core";
-import type { PeftModel } from "@peftjs/core";
+import { loadAdapter, PeftError, PeftModel, saveAdapter } from "@peftjs/core";
+import type { BaseModel } from "@peftjs/core";
 import { Command } from "commander";
 import { openAdapted } from "../adapted.ts";
 import { readAdapterInfo, writeAdapterInfo } from "../adapterInfo.ts";
@@ -33,15 +33,15 @@ export function convertCommand(): Command {
 
 async function convert(flags: ConvertFlags): Promise<void> {
   checkOut(flags.out, flags.overwrite === true);
-  const given = await openAdapted(flags);
-  const writable = typesOf(given.model);
+  const { model: own } = await openAdapted(flags);
+  const writable = typesOf(own);
   // What the adapter's own method cannot write, the method of that name may read.
   const isRead =
     !writable.includes(flags.as) &&
     registeredMethods()
       .list()
       .some(({ name }) => name === flags.as);
-  const model = isRead ? await readAs(flags, writable) : given.model;
+  const model = isRead ? await readAs(own.base, flags, writable) : own;
   const info = await readAdapterInfo(flags.adapter);
   await writeOut(flags.out, async (folder) => {
     await saveAdapter(model, { dir: folder, as: flags.as });
@@ -54,9 +54,15 @@ async function convert(flags: ConvertFlags): Promise<void> {
   );
 }
 
-async function readAs(flags: ConvertFlags, writable: readonly string[]): Promise<PeftModel> {
+async function readAs(
+  base: BaseModel,
+  { adapter: dir, as }: ConvertFlags,
+  writable: readonly string[],
+): Promise<PeftModel> {
+  const model = new PeftModel(base);
   try {
-    return (await openAdapted({ ...flags, method: flags.as })).model;
+    await loadAdapter(model, { dir, methods: registeredMethods(), as });
+    return model;
   } catch (error) {
     if (!(error instanceof PeftError) || error.code !== "INTERCHANGE_UNSUPPORTED") throw error;
     throw new PeftError(error.code, `${error.message} The adapter can be written as: ${writable.join(", ")}.`, {

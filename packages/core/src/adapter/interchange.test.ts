@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { installMatchers, tol } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -18,8 +20,6 @@ import {
   zeros,
 } from "../index.ts";
 import type { FileForm, HostSite, HostTensor, Method } from "../index.ts";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 
 installMatchers();
 

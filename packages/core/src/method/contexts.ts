@@ -57,7 +57,10 @@ export interface Calibration<Config> {
 export interface InitContext<Config> extends SiteContext<Config> {
   /** Draws zeros when all parameters are about to be read from a file. */
   readonly generator: Generator;
-  /** The values are about to be read from a file: the parameters must be those that a file holds. Default: false. */
+  /**
+   * The values are about to be read from a file: names and shapes must be those that a file holds. What follows from the values that are
+   * then read is made by `restore`. Default: false.
+   */
   readonly fromFile?: boolean;
   /** The weight as it is stored (`site.layout`). Must not be written to. */
   readonly weight: HostTensor;
@@ -198,7 +201,12 @@ export interface CombineContext<Config> {
   readonly options: CombineOptions;
 }
 
-/** What several adapters come to. */
+export interface RestoreContext<Config> extends HostSite<Config> {
+  /** The base model's weight as it is stored (`site.layout`). Must not be written to. */
+  readonly weight: HostTensor;
+}
+
+/** What several adapters come to, in the form of a file. */
 export interface CombinedForm<Config> extends FileForm<Config> {
   /** Whose adapter that is, where it cannot be one of those that were combined. Default: the first one's method. */
   readonly method?: Method;

@@ -76,7 +76,7 @@ export interface Method<Config extends object = object> {
   delta?(context: contexts.DeltaContext<Config>): contexts.Delta;
   /**
    * Traced: what stands in front of every row of the batch, as embeddings, keys and values, or both. For methods that target the role
-   * "prompt".
+   * `prompt`.
    */
   virtualTokens?(context: contexts.VirtualTokensContext<Config>): Partial<VirtualTokens>;
   /** Base parameters that are trained as they are (a private copy per adapter; the base stays intact). */
@@ -92,9 +92,9 @@ export interface Method<Config extends object = object> {
   file?(context: contexts.FileContext<Config>): contexts.FileForm<Config>;
   /**
    * The other way round: a site's parameters and buffers as the method holds them, from those of its file; what is left out is the same
-   * in both. `weight` is the base model's, as it is stored.
+   * in both.
    */
-  restore?(context: contexts.HostSite<Config> & { readonly weight: HostTensor }): Named<HostTensor>;
+  restore?(context: contexts.RestoreContext<Config>): Named<HostTensor>;
   /** A new adapter from several: its config and parameters. Methods that share the function and the `peftType` may be mixed. */
   combine?(context: contexts.CombineContext<Config>): contexts.CombinedForm<Config>;
   /**
