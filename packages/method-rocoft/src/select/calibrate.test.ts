@@ -101,7 +101,6 @@ describe("norms", () => {
         ["entries", inputs],
         ["rowSource", outputs],
       ] as const) {
-        // prettier-ignore
         const { data, shape } = layers.get(path)!;
         const features = shape[1]!;
         const expected = Array.from({ length: features }, (_, j) =>
