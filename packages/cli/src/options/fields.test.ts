@@ -47,7 +47,7 @@ describe("readValue", () => {
     ["clip", "null", null],
     ["clip", "0.5", 0.5],
     ["clip", "-1", -1],
-    ["clip", "much", ["much"]],
+    ["clip", "much", "much"],
   ])("%s: %s", (field, text, expected) => {
     expect(readValue(flags.get(field)!, text)).toEqual(expected);
   });

@@ -36,12 +36,11 @@ export function fieldFlags(schema: z.ZodType): FieldFlag[] {
 /**
  * Reads a flag's text as a value that its field accepts: JSON (numbers, booleans, null, lists, objects), then `name=value` pairs,
  * then names separated by commas, then the text itself. What looks like a regular expression, or is the word `all-linear`, is
- * never split. When nothing fits, the first reading is returned, so that the schema's own message names the field.
+ * never split. When nothing fits, JSON or the text is returned, so that the schema's own message says what was given.
  */
 export function readValue({ schema }: FieldFlag, text: string): unknown {
-  const readings = candidates(text);
-  const fitting = readings.findIndex((candidate) => schema.safeParse(candidate).success);
-  return readings[Math.max(fitting, 0)];
+  const fitting = candidates(text).filter((candidate) => schema.safeParse(candidate).success);
+  return fitting.length > 0 ? fitting[0] : (jsonValue(text) ?? text);
 }
 
 function candidates(text: string): unknown[] {
