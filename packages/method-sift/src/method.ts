@@ -42,7 +42,8 @@ function init({ site, config, calibration, ...own }: InitContext<SiftConfig>): I
   const { weight, bias } = (calibration as Selection | undefined)?.get(site.path) ?? placeholder(site, config);
   // What decays as a weight is trained as one: the values are W[I], and δ is what they differ by from where they start.
   const decays = config.weightDecayMode === "weight" && weight.length > 0;
-  const origin = decays ? entriesAt(own.weight, weight, site) : null;
+  // A file holds δ, and `restore` adds the start to it.
+  const origin = !decays ? null : own.fromFile ? zeros([weight.length]) : entriesAt(own.weight, weight, site);
   return {
     params: {
       ...(weight.length === 0 ? {} : { values: origin === null ? zeros([weight.length]) : cloneTensor(origin) }),
