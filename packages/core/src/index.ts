@@ -39,7 +39,7 @@ export type { SparseFileConfig, SparseFileOptions, SparseLayer } from "./method/
 export { parseConfig } from "./method/parseConfig.ts";
 export { MethodRegistry } from "./method/registry.ts";
 export type { Reader } from "./method/registry.ts";
-export { isInModules, listTargets, patternValue, resolveTargets, targetFields } from "./targeting.ts";
+export { isBias, isInModules, listTargets, patternValue, resolveTargets, targetFields } from "./targeting.ts";
 export type { TargetConfig, TargetContext } from "./targeting.ts";
 export type { AdaptedLayer, Adapter, Override } from "./adapter/adapter.ts";
 export { tokenFields } from "./adapter/tokens.ts";

@@ -120,6 +120,11 @@ function regularExpression(source: string, prefix = ""): RegExp {
   }
 }
 
+/** Whether a parameter is a bias, by its name: `bias`, or a path that ends in it. */
+export function isBias(name: string): boolean {
+  return name === "bias" || name.endsWith(".bias");
+}
+
 /** Whether `path` is one of the named modules or lies inside one; a name is a whole path or its tail after a dot. */
 export function isInModules(path: string, modules: readonly string[]): boolean {
   return modules.some((name) => `.${path}.`.includes(`.${name}.`));

@@ -1,4 +1,4 @@
-import { defineMethod, float32, int32, PeftError, zeros } from "@peftjs/core";
+import { defineMethod, float32, int32, isBias, PeftError, zeros } from "@peftjs/core";
 import type {
   Delta,
   DeltaContext,
@@ -149,7 +149,7 @@ function trainsBias(
   { targets, config }: { readonly targets: readonly LayerSite[]; readonly config: RocoftConfig },
 ): boolean {
   if (config.bias !== "all" || targets.some(({ bias }) => bias === name)) return false;
-  return name === "bias" || name.endsWith(".bias");
+  return isBias(name);
 }
 
 function isOfNorm(name: string): boolean {

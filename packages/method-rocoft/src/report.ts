@@ -1,4 +1,4 @@
-import { PeftError } from "@peftjs/core";
+import { isBias, PeftError } from "@peftjs/core";
 import type { Adapter, HostTensor, PeftModel } from "@peftjs/core";
 
 /** How many numbers learn, by what they are. Papers count `weights` alone; the original code prints the sum. */
@@ -44,7 +44,7 @@ function trainedBeside({ overrides }: Adapter): { readonly size: number; readonl
   return [...overrides].flatMap(([name, { kind, tensor }]) => {
     if (kind === "replaced" || seen.has(tensor)) return [];
     seen.add(tensor);
-    return [{ size: tensor.data.length, isBias: kind === "trained" && name.endsWith(".bias") }];
+    return [{ size: tensor.data.length, isBias: kind === "trained" && isBias(name) }];
   });
 }
 

@@ -2,7 +2,7 @@ import type { Adapter } from "../adapter/adapter.ts";
 import type { Method, WireField } from "../method/method.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { LayerSite } from "../model/site.ts";
-import { isInBlocks, isInModules, matchesTargets, type TargetConfig } from "../targeting.ts";
+import { isBias, isInBlocks, isInModules, matchesTargets, type TargetConfig } from "../targeting.ts";
 
 type Json = Record<string, unknown>;
 
@@ -136,7 +136,7 @@ function describeBase(base: BaseModel, { overrides }: Adapter): Json {
   const { kind } = base.head;
   // Of a head whose biases alone learn, with those of the whole model, a reader would miss the weights.
   const ownsHead = [...overrides].some(
-    ([name, own]) => own.kind !== "replaced" && isInModules(name, HEADS["SEQ_CLS"] ?? []) && !name.endsWith(".bias"),
+    ([name, own]) => own.kind !== "replaced" && isInModules(name, HEADS["SEQ_CLS"] ?? []) && !isBias(name),
   );
   const classifies = (kind === "sequenceClassification" || kind === "regression") && ownsHead;
   const architecture = (base.configJson["architectures"] as readonly unknown[] | undefined)?.[0];

@@ -1,4 +1,4 @@
-import { defineMethod } from "@peftjs/core";
+import { defineMethod, isBias } from "@peftjs/core";
 import type { Method } from "@peftjs/core";
 import { identityLoraBuffers, identityLoraTarget } from "../interchange/identityLora.ts";
 import { BitFitConfig, bitfitWire } from "./config.ts";
@@ -16,5 +16,5 @@ export const bitfit: Method<BitFitConfig> = defineMethod<BitFitConfig>({
   capabilities: { merge: true, multiAdapter: false, identityAtStart: true },
   targets: ({ modulesToSave }) => ({ ...identityLoraTarget, modulesToSave }),
   init: ({ site }) => ({ params: {}, buffers: identityLoraBuffers(site) }),
-  trains: ({ name }) => name === "bias" || name.endsWith(".bias"),
+  trains: ({ name }) => isBias(name),
 });

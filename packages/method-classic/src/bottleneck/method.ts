@@ -1,4 +1,4 @@
-import { defineMethod, float32, kaimingUniform, PeftError, zeros } from "@peftjs/core";
+import { defineMethod, float32, isBias, kaimingUniform, PeftError, zeros } from "@peftjs/core";
 import type {
   FileContext,
   FileForm,
@@ -102,7 +102,7 @@ function forward(context: ForwardContext<BottleneckConfig>, placement: Placement
 
 function trainsBias(bias: BottleneckConfig["bias"], name: string, targets: readonly LayerSite[]): boolean {
   if (bias === "none") return false;
-  if (bias === "all") return name === "bias" || name.endsWith(".bias");
+  if (bias === "all") return isBias(name);
   return targets.some((site) => site.bias === name);
 }
 

@@ -1,4 +1,4 @@
-import { defineMethod, PeftError } from "@peftjs/core";
+import { defineMethod, isBias, PeftError } from "@peftjs/core";
 import type {
   CombineContext,
   CombinedForm,
@@ -85,6 +85,6 @@ export function loraTensors({
 /** Whether the base parameter `name` is a bias that learns. */
 export function trainsBias(bias: LoraConfig["bias"], name: string, targets: readonly LayerSite[]): boolean {
   if (bias === "none") return false;
-  if (bias === "all") return name === "bias" || name.endsWith(".bias");
+  if (bias === "all") return isBias(name);
   return targets.some((site) => site.bias === name);
 }

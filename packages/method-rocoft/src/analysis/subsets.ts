@@ -1,4 +1,4 @@
-import { isInModules, PeftError, sizeOf } from "@peftjs/core";
+import { isBias, isInModules, PeftError, sizeOf } from "@peftjs/core";
 import type { Adapter, LayerSite, PeftModel } from "@peftjs/core";
 
 /** A parameter that may count: one of the base model's, or one that an adapter brings. */
@@ -125,7 +125,7 @@ function ownCandidates(model: PeftModel, known: ReadonlySet<string>): Candidate[
 function roleOf({ base }: PeftModel, name: string): Pick<Candidate, "kind" | "site"> {
   const site = base.sites.find(({ weight, kind }) => weight === name && kind !== "prompt") ?? null;
   if (site !== null) return { kind: site.kind === "embedding" ? "embedding" : "weight", site };
-  if (name === "bias" || name.endsWith(".bias")) return { kind: "bias", site };
+  if (isBias(name)) return { kind: "bias", site };
   return { kind: /embeddings?\.weight$/u.test(name) ? "embedding" : "other", site };
 }
 
