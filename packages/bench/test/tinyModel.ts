@@ -28,7 +28,7 @@ export async function writeTinyModel(folder: string): Promise<void> {
     num_hidden_layers: 2,
     num_attention_heads: 2,
     intermediate_size: 32,
-    max_position_embeddings: 64,
+    max_position_embeddings: 96,
     type_vocab_size: 2,
     hidden_act: "gelu",
     layer_norm_eps: 1e-12,
