@@ -1,4 +1,5 @@
 import { PeftError } from "@peftjs/core";
+import type { HostMatrix } from "@peftjs/core";
 import type { Kernel } from "./kernel.ts";
 
 /** How a kernel K_S differs from another, K. ‖·‖ is the Frobenius norm and ⟨·,·⟩ its product, over all entries. */
@@ -79,7 +80,7 @@ function trace({ shape: [n, outputs], data }: Kernel): number {
   return data.reduce((sum, value, at) => (at % (size + 1) === 0 ? sum + value : sum), 0);
 }
 
-function dot(a: Float64Array, b: Float64Array): number {
+export function dot(a: HostMatrix["data"], b: HostMatrix["data"]): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
   return sum;

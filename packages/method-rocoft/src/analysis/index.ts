@@ -1,5 +1,7 @@
 export { compareKernels } from "./compare.ts";
 export type { KernelComparison } from "./compare.ts";
+export { biasKernel, embeddingKernel, gainKernel, sumKernels, weightKernel } from "./factored.ts";
+export type { EmbeddingExample, FactoredOptions, LayerExample, Sensitivities, WeightSlices } from "./factored.ts";
 export type { OutputFunction } from "./jacobian.ts";
 export { diagonalKernel, kernelMatrix, traceKernel } from "./kernel.ts";
 export type { Kernel } from "./kernel.ts";
