@@ -1,5 +1,5 @@
 import { PeftError } from "@peftjs/core";
-import type { HostMatrix } from "@peftjs/core";
+import { dot } from "./dot.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** How a kernel K_S differs from another, K. ‖·‖ is the Frobenius norm and ⟨·,·⟩ its product, over all entries. */
@@ -78,12 +78,6 @@ function centred({ shape: [n, outputs, m], data }: Kernel): Float64Array {
 function trace({ shape: [n, outputs], data }: Kernel): number {
   const size = n * outputs;
   return data.reduce((sum, value, at) => (at % (size + 1) === 0 ? sum + value : sum), 0);
-}
-
-export function dot(a: HostMatrix["data"], b: HostMatrix["data"]): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
 }
 
 function absolute(a: Float64Array): number {

@@ -1,6 +1,6 @@
 import { matmul, matrix, PeftError, transpose } from "@peftjs/core";
 import type { HostMatrix } from "@peftjs/core";
-import { dot } from "./compare.ts";
+import { dot } from "./dot.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** What an example leaves at a layer that T tokens pass: T may differ between examples. */

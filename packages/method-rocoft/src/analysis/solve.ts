@@ -1,5 +1,6 @@
 import { matmul, matrix, PeftError, svd, transpose } from "@peftjs/core";
 import type { HostMatrix } from "@peftjs/core";
+import { dot } from "./dot.ts";
 
 export interface LeastSquaresOptions {
   /** λ: the share of the kernel's largest singular value that is added to its diagonal. Default: 0. */
@@ -183,13 +184,6 @@ function solvePositive({ rows: n, data }: HostMatrix, b: Float64Array): Float64A
     x[i] = rest / (data[i * n + i] as number);
   }
   return x;
-}
-
-/** Over the entries of `a`; `b` may be longer. */
-function dot(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
-  return sum;
 }
 
 function largest(values: Float64Array): number {
