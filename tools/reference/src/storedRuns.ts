@@ -1,6 +1,17 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bagOfWordsScores, markdownTable, runKey, StoredRun, summaryTable } from "@peftjs/bench";
+import {
+  bagOfWordsScores,
+  markdownTable,
+  planRuns,
+  readExperiment,
+  readMethodSettings,
+  registeredMethods,
+  runKey,
+  StoredRun,
+  summaryTable,
+} from "@peftjs/bench";
+import { listTasks } from "@peftjs/data";
 
 /**
  * Adds the finished runs of the folders that `npm run bench -- --out FOLDER` wrote to packages/bench/results/full.json, and prints
@@ -18,7 +29,17 @@ for (const folder of process.argv.slice(2).map((path) => join(path, "runs"))) {
     if (run.result.status === "ok") stored.set(runKey(run.spec), run);
   }
 }
-const runs = [...stored.values()];
+const planned = planRuns({
+  experiment: readExperiment("full"),
+  settings: readMethodSettings(),
+  allMethods: registeredMethods()
+    .list()
+    .map(({ name }) => name),
+  allTasks: listTasks().map(({ name }) => name),
+  engine: "onnx",
+});
+// In the preset's order; runs of methods that are gone fall out.
+const runs = planned.flatMap((run) => stored.get(runKey(run)) ?? []);
 writeFileSync(file, `[\n${runs.map((run) => JSON.stringify(run)).join(",\n")}\n]\n`);
 
 const [heading = [], ...rows] = summaryTable(
