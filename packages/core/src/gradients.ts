@@ -40,3 +40,11 @@ export function onHost<T>(work: () => T): T {
     engine.endScope();
   }
 }
+
+/**
+ * Traceable: ∂f/∂xᵢ, zeros where f does not depend on xᵢ. tf.grads refuses such an x; the engine underneath reports it as undefined.
+ */
+export function gradientsOf(f: () => tf.Scalar, xs: readonly tf.Tensor[]): tf.Tensor[] {
+  const grads: readonly (tf.Tensor | null | undefined)[] = tf.engine().gradients(f, [...xs], undefined, true).grads;
+  return xs.map((x, i) => grads[i] ?? tf.zeros(x.shape));
+}

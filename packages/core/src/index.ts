@@ -4,7 +4,7 @@ export type { DType, HalfTensor, HalfType, HostTensor, Named, StoredTensor } fro
 export { isHalf, narrow, widen } from "./halves.ts";
 export { createGenerator, kaimingUniform } from "./random.ts";
 export type { Generator, GeneratorState } from "./random.ts";
-export { PROMPT, weightShape } from "./model/site.ts";
+export { layerParameters, PROMPT, weightShape } from "./model/site.ts";
 export type { LayerSite, PromptShape, SiteRole } from "./model/site.ts";
 export type {
   Architecture,
@@ -36,10 +36,19 @@ export { defineInterchange } from "./method/interchange.ts";
 export type { Interchange } from "./method/interchange.ts";
 export { sparseFile, sparseForm, sparseLayers } from "./method/sparseFile.ts";
 export type { SparseFileConfig, SparseFileOptions, SparseLayer } from "./method/sparseFile.ts";
+export { rowCounter } from "./method/rowCounter.ts";
 export { parseConfig } from "./method/parseConfig.ts";
 export { MethodRegistry } from "./method/registry.ts";
 export type { Reader } from "./method/registry.ts";
-export { isBias, isInModules, listTargets, patternValue, resolveTargets, targetFields } from "./targeting.ts";
+export {
+  isBias,
+  isInModules,
+  listTargets,
+  patternValue,
+  resolveTargets,
+  targetFields,
+  targetWire,
+} from "./targeting.ts";
 export type { TargetConfig, TargetContext } from "./targeting.ts";
 export type { AdaptedLayer, Adapter, Override } from "./adapter/adapter.ts";
 export { tokenFields } from "./adapter/tokens.ts";

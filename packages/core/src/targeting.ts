@@ -44,6 +44,15 @@ export const targetFields = {
     .describe("Modules trained in full and saved with the adapter. Default: the task head."),
 } as const;
 
+/** Keys of these fields in adapter_config.json, for a method's `wire.config`; roles are written as the layers they come to. */
+export const targetWire = {
+  targetModules: "target_modules",
+  excludeModules: "exclude_modules",
+  layersToTransform: "layers_to_transform",
+  layersPattern: "layers_pattern",
+  modulesToSave: "modules_to_save",
+} as const;
+
 const TargetSchema = z.object(targetFields);
 export type TargetConfig = z.infer<typeof TargetSchema>;
 

@@ -1,4 +1,4 @@
-import { patternValue, targetFields } from "@peftjs/core";
+import { patternValue, targetFields, targetWire } from "@peftjs/core";
 import type { SiteContext, Wire } from "@peftjs/core";
 import { z } from "zod";
 
@@ -136,11 +136,7 @@ export const source = {
 export const rocoftWire: Wire<RocoftConfig> = {
   peftType: "ROCOFT",
   config: {
-    targetModules: "target_modules",
-    excludeModules: "exclude_modules",
-    layersToTransform: "layers_to_transform",
-    layersPattern: "layers_pattern",
-    modulesToSave: "modules_to_save",
+    ...targetWire,
     mode: "mode",
     rank: "r",
     rankPattern: "rank_pattern",

@@ -1,5 +1,5 @@
 import { float32 } from "@peftjs/core";
-import type { FileContext, FileForm, HostSite, HostTensor, Named } from "@peftjs/core";
+import type { FileContext, FileForm, HostTensor, Named, RestoreContext } from "@peftjs/core";
 import type { RocoftConfig } from "./config.ts";
 import { coordinatesOf, requireCoordinates } from "./select/indices.ts";
 import { learnedChange, sliceOf } from "./slice.ts";
@@ -18,12 +18,9 @@ export function rocoftFile({ config, sites }: FileContext<RocoftConfig>): FileFo
  * The values that learn, where they are not the change itself: W₀'s own and the change.
  * @throws PeftError `ADAPTER_TENSORS` for coordinates that the layer lacks.
  */
-export function restoreRocoft({
-  site,
-  config,
-  params: { indices, slice },
-  ...context
-}: HostSite<RocoftConfig> & { readonly weight: HostTensor }): Named<HostTensor> {
+export function restoreRocoft(context: RestoreContext<RocoftConfig>): Named<HostTensor> {
+  const { site, config, params } = context;
+  const { indices, slice } = params;
   if (indices === undefined) return {};
   const { mode } = config;
   const coordinates = coordinatesOf(indices, { mode, inFeatures: site.inFeatures });

@@ -1,5 +1,6 @@
-import { isBias, PeftError } from "@peftjs/core";
+import { isBias } from "@peftjs/core";
 import type { Adapter, HostTensor, PeftModel } from "@peftjs/core";
+import { findAdapter } from "@peftjs/core/internal";
 
 /** How many numbers learn, by what they are. Papers count `weights` alone; the original code prints the sum. */
 export interface LearnedCounts {
@@ -18,33 +19,27 @@ export interface LearnedCounts {
  * @throws PeftError `ADAPTER_UNKNOWN`.
  */
 export function countLearned({ base, adapters }: PeftModel, adapterName = "default"): LearnedCounts {
-  const adapter = adapters.get(adapterName);
-  if (adapter === undefined) {
-    throw new PeftError(
-      "ADAPTER_UNKNOWN",
-      `There is no adapter "${adapterName}". There are: ${[...adapters.keys()].join(", ") || "none"}.`,
-    );
-  }
+  const adapter = findAdapter(adapters, adapterName);
   const { params } = adapter;
-  const own = [...params].map(([name, { data }]) => ({ size: data.length, isBias: name.endsWith(".biasDelta") }));
+  const own = [...params].map(([name, { data }]) => ({ size: data.length, ofBias: name.endsWith(".biasDelta") }));
   const others = trainedBeside(adapter);
   const sum = (sizes: readonly { readonly size: number }[]): number =>
     sizes.reduce((total, { size }) => total + size, 0);
   return {
-    weights: sum(own.filter(({ isBias }) => !isBias)),
-    biases: sum([...own, ...others].filter(({ isBias }) => isBias)),
-    others: sum(others.filter(({ isBias }) => !isBias)),
+    weights: sum(own.filter(({ ofBias }) => !ofBias)),
+    biases: sum([...own, ...others].filter(({ ofBias }) => ofBias)),
+    others: sum(others.filter(({ ofBias }) => !ofBias)),
     model: [...new Set(base.parameters.values())].reduce((total, { data }) => total + data.length, 0),
   };
 }
 
 /** Base parameters that learn, tied ones once. */
-function trainedBeside({ overrides }: Adapter): { readonly size: number; readonly isBias: boolean }[] {
+function trainedBeside({ overrides }: Adapter): { readonly size: number; readonly ofBias: boolean }[] {
   const seen = new Set<HostTensor>();
   return [...overrides].flatMap(([name, { kind, tensor }]) => {
     if (kind === "replaced" || seen.has(tensor)) return [];
     seen.add(tensor);
-    return [{ size: tensor.data.length, isBias: kind === "trained" && isBias(name) }];
+    return [{ size: tensor.data.length, ofBias: kind === "trained" && isBias(name) }];
   });
 }
 

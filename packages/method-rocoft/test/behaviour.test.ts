@@ -230,7 +230,7 @@ describe("what learns beside", () => {
       "weights: 3 (0.0150 %)\nbiases: 1,000 (5.0000 %)\nhead and others: 0 (0.0000 %)",
     );
     expect(all).toBe([...model.base.parameters.values()].reduce((sum, { data }) => sum + data.length, 0));
-    expect(() => countLearned(model, "other")).toThrow(/no adapter "other".*default/u);
+    expect(() => countLearned(model, "other")).toThrow(/No adapter is called "other".*default/u);
   });
 
   it.each([

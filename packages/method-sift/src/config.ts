@@ -1,4 +1,4 @@
-import { targetFields } from "@peftjs/core";
+import { targetFields, targetWire } from "@peftjs/core";
 import type { Wire } from "@peftjs/core";
 import { z } from "zod";
 
@@ -75,11 +75,7 @@ export type SiftConfig = z.infer<typeof SiftConfig>;
 export const siftWire: Wire<SiftConfig> = {
   peftType: "SIFT",
   config: {
-    targetModules: "target_modules",
-    excludeModules: "exclude_modules",
-    layersToTransform: "layers_to_transform",
-    layersPattern: "layers_pattern",
-    modulesToSave: "modules_to_save",
+    ...targetWire,
     rate: "rate",
     loraRank: "lora_rank",
     scope: "scope",

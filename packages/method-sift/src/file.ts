@@ -1,5 +1,5 @@
 import { float32, PeftError } from "@peftjs/core";
-import type { FileContext, FileForm, HostSite, HostTensor, LayerSite, Named } from "@peftjs/core";
+import type { FileContext, FileForm, HostTensor, LayerSite, Named, RestoreContext } from "@peftjs/core";
 import type { SiftConfig } from "./config.ts";
 
 /** δ [k] of a layer's weight: the values, or what they differ by from where they started. */
@@ -21,17 +21,13 @@ export function siftFile({ config, sites }: FileContext<SiftConfig>): FileForm<S
  * What learns, from the file's δ.
  * @throws PeftError `ADAPTER_TENSORS` for places that are not in the tensor, or not in ascending order.
  */
-export function restoreSift({
-  site,
-  config,
-  params,
-  weight,
-}: HostSite<SiftConfig> & { readonly weight: HostTensor }): Named<HostTensor> {
+export function restoreSift(context: RestoreContext<SiftConfig>): Named<HostTensor> {
+  const { site, config, params } = context;
   const { values, indices, biasIndices } = params as Readonly<Record<string, HostTensor>>;
   if (indices !== undefined) requirePlaces(site, indices, site.inFeatures * site.outFeatures);
   if (biasIndices !== undefined) requirePlaces(site, biasIndices, site.outFeatures);
   if (config.weightDecayMode !== "weight" || indices === undefined) return {};
-  const origin = entriesAt(weight, indices.data as Int32Array, site);
+  const origin = entriesAt(context.weight, indices.data as Int32Array, site);
   return { origin, values: combined(values as HostTensor, origin, (value, start) => value + start) };
 }
 

@@ -21,7 +21,6 @@ export function scatter({ values, indices }: Entries, size: number): tf.Tensor1D
     const [given, save] = args as [tf.Tensor1D, Save];
     save([indices]);
     const gradFunc = (dy: tf.Tensor, [at]: tf.Tensor[]): tf.Tensor => tf.gather(dy, at as tf.Tensor1D);
-    // Not onto a weight: tfjs's cpu backend writes over the tensor it is given, so that must be a fresh one.
     const value = tf.tensorScatterUpdate(tf.fill([size], -0), tf.reshape(indices, [-1, 1]), given);
     return { value, gradFunc };
   });

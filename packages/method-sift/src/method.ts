@@ -32,7 +32,8 @@ export const sift: Method<SiftConfig> = defineMethod<SiftConfig>({
   interchange: [asShira],
 });
 
-function init({ site, config, calibration, ...own }: InitContext<SiftConfig>): InitResult {
+function init(context: InitContext<SiftConfig>): InitResult {
+  const { site, config, calibration } = context;
   if (site.kind !== "linear") {
     throw new PeftError(
       "CONFIG_INVALID",
@@ -43,7 +44,7 @@ function init({ site, config, calibration, ...own }: InitContext<SiftConfig>): I
   // What decays as a weight is trained as one: the values are W[I], and δ is what they differ by from where they start.
   const decays = config.weightDecayMode === "weight" && weight.length > 0;
   // A file holds δ, and `restore` adds the start to it.
-  const origin = !decays ? null : own.fromFile ? zeros([weight.length]) : entriesAt(own.weight, weight, site);
+  const origin = !decays ? null : context.fromFile ? zeros([weight.length]) : entriesAt(context.weight, weight, site);
   return {
     params: {
       ...(weight.length === 0 ? {} : { values: origin === null ? zeros([weight.length]) : cloneTensor(origin) }),

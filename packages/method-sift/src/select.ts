@@ -1,4 +1,4 @@
-import { float32, PeftError, sizeOf, widen, zeros } from "@peftjs/core";
+import { float32, layerParameters, PeftError, sizeOf, widen, zeros } from "@peftjs/core";
 import type { CalibrateContext, Calibration, HostTensor, LayerSite, StoredTensor } from "@peftjs/core";
 import { budgetOf } from "./budget.ts";
 import type { SiftConfig } from "./config.ts";
@@ -149,7 +149,9 @@ function add(
 }
 
 function byMagnitude({ model }: Context, sites: readonly LayerSite[]): Promise<Scores> {
-  return Promise.resolve(new Map(parametersOf(sites).map((name) => [name, widen(stored(model.parameters, name))])));
+  return Promise.resolve(
+    new Map(sites.flatMap(layerParameters).map((name) => [name, widen(stored(model.parameters, name))])),
+  );
 }
 
 /** Numbers drawn for every entry: the weight's, then the bias's, layer by layer. */
@@ -158,11 +160,7 @@ function atRandom({ model, generator }: Context, sites: readonly LayerSite[]): P
     const { shape } = stored(model.parameters, name);
     return float32(generator.uniform(sizeOf(shape)), shape);
   };
-  return Promise.resolve(new Map(parametersOf(sites).map((name) => [name, draw(name)])));
-}
-
-function parametersOf(sites: readonly LayerSite[]): string[] {
-  return sites.flatMap(({ weight, bias }) => (bias === null ? [weight] : [weight, bias]));
+  return Promise.resolve(new Map(sites.flatMap(layerParameters).map((name) => [name, draw(name)])));
 }
 
 function stored(parameters: ReadonlyMap<string, StoredTensor>, name: string): StoredTensor {

@@ -3,7 +3,7 @@ import { LayeredForward, type LayeredForwardOptions } from "../model/layeredForw
 import type { BaseModel } from "../model/model.ts";
 import type { Program, TensorRunner } from "../runner.ts";
 import type { HostTensor, Named } from "../tensors.ts";
-import { bareView } from "./view.ts";
+import { bareView, type View } from "./view.ts";
 import { keyOf } from "./viewKeys.ts";
 
 /** One traced run of the base model in evaluation, without adapters. */
@@ -23,10 +23,10 @@ export function bareProgram(
   base: BaseModel,
   { runner, find }: { readonly runner: TensorRunner; readonly find: (run: BareRun) => Named<tf.Tensor> },
 ): BareProgram {
-  const view = bareView(base);
-  const sites = new Map(base.sites.map((site) => [site.path, site]));
-  const compile = (): Program =>
-    runner.compile(
+  const open = (): { readonly program: Program; readonly frozen: View["frozen"] } => {
+    const view = bareView(base);
+    const sites = new Map(base.sites.map((site) => [site.path, site]));
+    const program = runner.compile(
       ({ frozen = {}, batch = {} }) => ({
         found: find({
           batch,
@@ -37,16 +37,18 @@ export function bareProgram(
       }),
       { constant: ["frozen"] },
     );
-  let program: Program | null = null;
+    return { program, frozen: view.frozen };
+  };
+  let opened: ReturnType<typeof open> | null = null;
   return {
     run: async (batch) => {
-      program ??= compile();
-      const { found = {} } = await program.run({ frozen: view.frozen, batch });
+      opened ??= open();
+      const { found = {} } = await opened.program.run({ frozen: opened.frozen, batch });
       return found;
     },
     dispose: async () => {
-      await program?.dispose();
-      program = null;
+      await opened?.program.dispose();
+      opened = null;
     },
   };
 }

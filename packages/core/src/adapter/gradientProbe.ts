@@ -1,5 +1,6 @@
-import * as tf from "@tensorflow/tfjs-core";
+import type * as tf from "@tensorflow/tfjs-core";
 import { PeftError } from "../errors.ts";
+import { gradientsOf } from "../gradients.ts";
 import type { GradientOptions, WeightGradients } from "../method/contexts.ts";
 import type { BaseModel } from "../model/model.ts";
 import { layerParameters, type LayerSite } from "../model/site.ts";
@@ -40,11 +41,8 @@ export function createGradientProbe(base: BaseModel, sites: readonly LayerSite[]
 function lossGradients(base: BaseModel, run: BareRun, names: readonly string[]): Named<tf.Tensor> {
   const weights = names.map((name) => run.parameter(name));
   const loss = (): tf.Scalar => base.loss(run.forward(), run.batch);
-  // tf.grads refuses a parameter that the loss does not depend on; the engine underneath reports it as undefined.
-  const grads: readonly (tf.Tensor | null | undefined)[] = tf.engine().gradients(loss, weights, undefined, true).grads;
-  return Object.fromEntries(
-    weights.map((weight, i) => [names[i] as string, grads[i] ?? tf.zeros(weight.shape)] as const),
-  );
+  const gradients = gradientsOf(loss, weights);
+  return Object.fromEntries(names.map((name, i) => [name, gradients[i] as tf.Tensor]));
 }
 
 function requireLabels(batch: Named<HostTensor>): void {

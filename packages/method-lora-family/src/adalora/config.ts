@@ -1,4 +1,4 @@
-import { targetFields } from "@peftjs/core";
+import { targetFields, targetWire } from "@peftjs/core";
 import type { Wire } from "@peftjs/core";
 import { z } from "zod";
 import { LoraConfig, loraWire } from "../lora/config.ts";
@@ -74,11 +74,7 @@ const PATTERN_SUFFIX = ".lora_E";
 export const adaloraWire: Wire<AdaloraConfig> = {
   peftType: "ADALORA",
   config: {
-    targetModules: "target_modules",
-    excludeModules: "exclude_modules",
-    layersToTransform: "layers_to_transform",
-    layersPattern: "layers_pattern",
-    modulesToSave: "modules_to_save",
+    ...targetWire,
     initRank: "init_r",
     targetRank: "target_r",
     tinit: "tinit",

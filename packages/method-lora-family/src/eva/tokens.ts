@@ -1,4 +1,4 @@
-import { matrix } from "@peftjs/core";
+import { matrix, rowCounter } from "@peftjs/core";
 import type { HostMatrix, HostTensor, Named } from "@peftjs/core";
 import type { EvaSettings } from "./options.ts";
 
@@ -24,11 +24,8 @@ function counter(
   batch: Named<HostTensor>,
   { useLabelMask, labelMaskValue }: Masks,
 ): (row: number) => boolean {
-  const [texts = n, tokens = 1] = batch["input_ids"]?.shape ?? [];
-  const { attention_mask: attention, labels, row_weights: weights } = batch;
-  const weighs = (text: number): boolean => weights === undefined || weights.data[text] !== 0;
-  if (n !== texts * tokens) return n === texts ? weighs : () => true;
-  const perToken = useLabelMask && labels?.shape.join() === [texts, tokens].join() ? labels : undefined;
-  return (token) =>
-    weighs(Math.floor(token / tokens)) && attention?.data[token] !== 0 && perToken?.data[token] !== labelMaskValue;
+  const counts = rowCounter(n, batch);
+  const { input_ids: ids, labels } = batch;
+  const perToken = useLabelMask && labels?.shape.join() === (ids?.shape ?? [n, 1]).join() && labels.data.length === n;
+  return perToken ? (token) => counts(token) && labels.data[token] !== labelMaskValue : counts;
 }

@@ -1,4 +1,4 @@
-import { didYouMean, patternValue, targetFields, tokenFields } from "@peftjs/core";
+import { didYouMean, patternValue, targetFields, targetWire, tokenFields } from "@peftjs/core";
 import type { LayerSite, SiteContext, Wire } from "@peftjs/core";
 import { z } from "zod";
 import { EvaOptions, evaWire } from "../eva/options.ts";
@@ -59,11 +59,7 @@ export type LoraConfig = z.infer<typeof LoraConfig>;
 export const loraWire: Wire<LoraConfig> = {
   peftType: "LORA",
   config: {
-    targetModules: "target_modules",
-    excludeModules: "exclude_modules",
-    layersToTransform: "layers_to_transform",
-    layersPattern: "layers_pattern",
-    modulesToSave: "modules_to_save",
+    ...targetWire,
     trainableTokenIndices: "trainable_token_indices",
     rank: "r",
     alpha: "lora_alpha",

@@ -1,5 +1,6 @@
 import { float32, PeftError, sizeOf } from "@peftjs/core";
 import type { HostTensor, Named, PeftModel, TensorRunner } from "@peftjs/core";
+import { gradientsOf } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Selected } from "./subsets.ts";
 
@@ -151,12 +152,7 @@ function outputGradients(
       const f = outputs(model.forward({ frozen, trainable }, batch, { training: false }), batch);
       return tf.sum(tf.mul(tf.reshape(f, [f.size]), choice["selector"]!));
     };
-    // tf.grads refuses a parameter that the output does not depend on; the engine underneath reports it as undefined.
-    const { grads } = tf.engine().gradients(output, parameters, undefined, true);
-    const entries = keys.map((key, i): [string, tf.Tensor] => [
-      key,
-      (grads[i] as tf.Tensor | undefined | null) ?? tf.zeros(parameters[i]!.shape),
-    ]);
-    return { gradients: Object.fromEntries(entries) };
+    const gradients = gradientsOf(output, parameters);
+    return { gradients: Object.fromEntries(keys.map((key, at) => [key, gradients[at]!])) };
   };
 }

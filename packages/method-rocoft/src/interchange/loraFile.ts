@@ -1,4 +1,4 @@
-import { defineMethod, patternValue, targetFields, zeros } from "@peftjs/core";
+import { defineMethod, patternValue, targetFields, targetWire, zeros } from "@peftjs/core";
 import type { Method } from "@peftjs/core";
 import { z } from "zod";
 import { unsupported } from "./unsupported.ts";
@@ -25,11 +25,7 @@ export const loraFile: Method<LoraFileConfig> = defineMethod<LoraFileConfig>({
   wire: {
     peftType: "LORA",
     config: {
-      targetModules: "target_modules",
-      excludeModules: "exclude_modules",
-      layersToTransform: "layers_to_transform",
-      layersPattern: "layers_pattern",
-      modulesToSave: "modules_to_save",
+      ...targetWire,
       rank: "r",
       alpha: "lora_alpha",
       useRslora: "use_rslora",

@@ -1,6 +1,7 @@
 import { defineInterchange, sparseFile, sparseForm, sparseLayers } from "@peftjs/core";
 import type { AdapterContext, FileForm, HostSite, Interchange, SparseFileConfig, SparseLayer } from "@peftjs/core";
 import type { RocoftConfig } from "../config.ts";
+import { coordinatesOf } from "../select/indices.ts";
 import { learnedChange } from "../slice.ts";
 import { formOfEntries } from "./forms.ts";
 import { unsupported } from "./unsupported.ts";
@@ -33,8 +34,8 @@ function entriesOf({ site, params }: HostSite<RocoftConfig>): SparseLayer {
     );
   }
   const [change, indices] = [learnedChange(params), params["indices"]];
-  const count = change?.data.length ?? 0;
-  const index = (n: number): number => indices?.data[n] as number;
-  const places = Int32Array.from({ length: count }, (_, n) => index(n) * site.inFeatures + index(count + n));
-  return { site, places, values: (change?.data ?? new Float32Array()) as Float32Array };
+  if (change === undefined || indices === undefined)
+    return { site, places: new Int32Array(), values: new Float32Array() };
+  const places = coordinatesOf(indices, { mode: "entries", inFeatures: site.inFeatures });
+  return { site, places, values: change.data as Float32Array };
 }

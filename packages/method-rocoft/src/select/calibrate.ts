@@ -1,4 +1,4 @@
-import { PeftError, widen } from "@peftjs/core";
+import { PeftError, rowCounter, widen } from "@peftjs/core";
 import type { CalibrateContext, Calibration, HostTensor, LayerSite, LayerValues, Named } from "@peftjs/core";
 import { rocoftSiteConfig, selectionOf, type RocoftConfig } from "../config.ts";
 import { type ChosenCoordinates, selectedCount } from "./indices.ts";
@@ -87,7 +87,7 @@ function squaresOf(layers: LayerValues, batch: Named<HostTensor>): ReadonlyMap<s
 
 function sumOfSquares({ data, shape }: HostTensor, batch: Named<HostTensor>): Squares {
   const [n, features] = shape as readonly [number, number];
-  const counts = counter(n, batch);
+  const counts = rowCounter(n, batch);
   const sum = new Float64Array(features);
   let rows = 0;
   for (let row = 0; row < n; row++) {
@@ -99,18 +99,6 @@ function sumOfSquares({ data, shape }: HostTensor, batch: Named<HostTensor>): Sq
     }
   }
   return { sum, rows };
-}
-
-/**
- * Which of a layer's n rows count: tokens with attention, of texts that weigh something in the batch. A layer that sees one row per text,
- * as a pooler does, has the text's.
- */
-function counter(n: number, batch: Named<HostTensor>): (row: number) => boolean {
-  const { attention_mask: attention, row_weights: weights } = batch;
-  const [texts = n, tokens = 1] = batch["input_ids"]?.shape ?? [];
-  const weighs = (text: number): boolean => weights?.data[text] !== 0;
-  if (n === texts * tokens) return (row) => weighs(Math.floor(row / tokens)) && attention?.data[row] !== 0;
-  return n === texts ? weighs : () => true;
 }
 
 function requireFinite(scores: Float64Array, { path }: LayerSite): void {

@@ -137,9 +137,13 @@ function positionRows(f: Forward, batch: Named<tf.Tensor>, { family, config, pat
     given === undefined
       ? positionsAfterPadding(batch["input_ids"] as tf.Tensor2D, config.padTokenId, prefix)
       : shifted(given, virtual + prefix);
-  const before = tf.tile(tf.reshape(tf.range(start, start + virtual, 1, "int32"), [1, virtual]), [rows, 1]);
-  const all = virtual === 0 ? own : tf.concat([before, own], 1);
+  const all = virtual === 0 ? own : tf.concat([consecutive(start, [rows, virtual]), own], 1);
   return tf.gather(table, tf.reshape(all, [all.size]));
+}
+
+/** int32 [B, n]: in every row the positions start, start + 1, … */
+function consecutive(start: number, [rows, count]: [number, number]): tf.Tensor {
+  return tf.tile(tf.reshape(tf.range(start, start + count, 1, "int32"), [1, count]), [rows, 1]);
 }
 
 /** The position of a row's first token. */
