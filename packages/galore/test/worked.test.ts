@@ -1,5 +1,6 @@
 import type { HostTensor } from "@peftjs/core";
-import { installMatchers } from "@peftjs/testkit";
+import { createEngine } from "@peftjs/engine";
+import { compiledEngine, installMatchers } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
 import { gaussian, MatrixRun, negated, of, transposed } from "./run.ts";
 import type { RunOptions } from "./run.ts";
@@ -155,10 +156,12 @@ describe("invariants", () => {
     }
   });
 
-  it("scales the first update to η·α·√(r/d)", async () => {
-    const gradient = gaussian([768, 96], 7);
-    const { weight } = await run([gradient], { shape: [768, 96], config: { rank: 8, scale: 2 } });
+  it("scales the first update to η·α·√(r/d) = 0.102062·η·α", async () => {
+    const shape = [768, 768] as const;
+    const runner = await createEngine(compiledEngine);
+    const { weight } = await run([gaussian(shape, 7)], { shape, runner, config: { rank: 8, scale: 2, svd: "randomized" } });
     const rms = Math.sqrt(Array.from(weight.data).reduce((sum, w) => sum + w * w, 0) / weight.data.length);
-    expect(rms / (0.1 * 2 * Math.sqrt(8 / 96))).toBeCloseTo(1, 3);
+    expect(rms / (0.1 * 2 * 0.102062)).toBeCloseTo(1, 3);
   });
+});
 });
