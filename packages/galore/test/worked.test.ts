@@ -159,9 +159,12 @@ describe("invariants", () => {
   it("scales the first update to η·α·√(r/d) = 0.102062·η·α", async () => {
     const shape = [768, 768] as const;
     const runner = await createEngine(compiledEngine);
-    const { weight } = await run([gaussian(shape, 7)], { shape, runner, config: { rank: 8, scale: 2, svd: "randomized" } });
+    const { weight } = await run([gaussian(shape, 7)], {
+      shape,
+      runner,
+      config: { rank: 8, scale: 2, svd: "randomized" },
+    });
     const rms = Math.sqrt(Array.from(weight.data).reduce((sum, w) => sum + w * w, 0) / weight.data.length);
     expect(rms / (0.1 * 2 * 0.102062)).toBeCloseTo(1, 3);
   });
-});
 });
