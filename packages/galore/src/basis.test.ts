@@ -1,0 +1,136 @@
+import { createGenerator, float32, matmul, matrix, transpose } from "@peftjs/core";
+import type { HostTensor } from "@peftjs/core";
+import { createEngine } from "@peftjs/engine";
+import { compiledEngine, eagerEngine, installMatchers } from "@peftjs/testkit";
+import { describe, expect, it } from "vitest";
+import { alignSigns, basisFinder, firstCosine } from "./basis.ts";
+import { asMatrix, asTensor } from "./host.ts";
+import { projectionOf } from "./projection.ts";
+
+installMatchers();
+
+const orthonormal = { absolute: 1e-5, relative: 0 };
+const randomized = { svd: "randomized", oversample: 8, powerIterations: 2 } as const;
+const exact = { ...randomized, svd: "exact" } as const;
+
+/** (I − 2u·uᵀ)·diag(s)·(I − 2v·vᵀ) with u, v random of length one: singular values s, dense singular vectors. */
+function withSpectrum(s: readonly number[], rows = s.length): HostTensor {
+  const generator = createGenerator(9);
+  const unit = (n: number): Float64Array => {
+    const values = Float64Array.from(generator.normal(n));
+    const length = Math.hypot(...values);
+    return values.map((x) => x / length);
+  };
+  const n = s.length;
+  const [u, v] = [unit(rows), unit(n)];
+  // The product of u with diag(s), and what the second reflection takes from each row.
+  const us = s.map((x, j) => x * (u[j] as number));
+  const usv = us.reduce((sum, x, j) => sum + x * (v[j] as number), 0);
+  const entry = (i: number, j: number): number => {
+    const [ui, vi, vj] = [u[i] as number, v[i] ?? 0, v[j] as number];
+    const si = s[i] ?? 0;
+    return (i === j ? si : 0) - 2 * ui * (us[j] as number) - 2 * (si * vi - 2 * ui * usv) * vj;
+  };
+  return float32(
+    Float32Array.from({ length: rows * n }, (_, at) => entry(Math.floor(at / n), at % n)),
+    [rows, n],
+  );
+}
+
+/** ‖G·Pᵀ‖² (or ‖P·G‖²) of what the first r singular values hold. */
+function captured(gradient: HostTensor, basis: HostTensor, s: readonly number[], axis: "rows" | "columns"): number {
+  const [p, g] = [asMatrix(basis), asMatrix(gradient)];
+  const product = axis === "rows" ? matmul(p, g) : matmul(g, transpose(p));
+  const best = s.slice(0, p.rows).reduce((sum, x) => sum + x * x, 0);
+  return Array.from(product.data).reduce((sum, x) => sum + x * x, 0) / best;
+}
+
+function gram(basis: HostTensor): ArrayLike<number> {
+  const p = asMatrix(basis);
+  return matmul(p, transpose(p)).data;
+}
+
+function identity(n: number): number[] {
+  return Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
+}
+
+const spectrum = (n: number, power: number): number[] => Array.from({ length: n }, (_, i) => (i + 1) ** -power);
+
+describe("the randomized basis", () => {
+  it.each([
+    ["1/i", 1, 0.999],
+    ["1/√i", 0.5, 0.99],
+  ])("holds the leading part of the spectrum %s, 768 × 768", async (_, power, least) => {
+    const s = spectrum(768, power);
+    const gradient = withSpectrum(s);
+    const projection = projectionOf([768, 768], { projType: "full", rank: 8, layout: "out_in" });
+    const finder = basisFinder(randomized, await createEngine(compiledEngine));
+    const { rows, columns } = await finder.find(gradient, { projection, generator: createGenerator(1) });
+    for (const [axis, basis] of [
+      ["rows", rows],
+      ["columns", columns],
+    ] as const) {
+      const ratio = captured(gradient, basis as HostTensor, s, axis);
+      expect(ratio).toBeGreaterThanOrEqual(least);
+      expect(ratio).toBeLessThanOrEqual(1 + 1e-5);
+      expect(gram(basis as HostTensor)).toBeAllClose(identity(8), orthonormal);
+    }
+    await finder.dispose();
+  });
+
+  it("is the exact one, up to signs, of a matrix of low rank, on either side", async () => {
+    const gradient = withSpectrum([4, 3, 2, 1, ...new Array<number>(76).fill(0)], 100);
+    const runner = await createEngine(eagerEngine);
+    for (const projType of ["left", "right", "full"] as const) {
+      const projection = projectionOf([100, 80], { projType, rank: 4, layout: "out_in" });
+      const [ours, theirs] = await Promise.all(
+        [randomized, exact].map((config) =>
+          basisFinder(config, runner).find(gradient, { projection, generator: createGenerator(1) }),
+        ),
+      );
+      const aligned = alignSigns(ours ?? {}, theirs ?? {});
+      expect(Object.keys(aligned)).toEqual(Object.keys(projection.axes));
+      if (aligned.rows)
+        expect(aligned.rows.data).toBeAllClose(theirs?.rows?.data ?? [], { absolute: 1e-5, relative: 0 });
+      if (aligned.columns)
+        expect(aligned.columns.data).toBeAllClose(theirs?.columns?.data ?? [], { absolute: 1e-5, relative: 0 });
+    }
+  });
+
+  it("is the same again from the same seed", async () => {
+    const gradient = withSpectrum(spectrum(80, 1));
+    const projection = projectionOf([80, 80], { projType: "std", rank: 4, layout: "out_in" });
+    const finder = basisFinder(randomized, await createEngine(eagerEngine));
+    const find = (seed: number) => finder.find(gradient, { projection, generator: createGenerator(seed) });
+    expect((await find(3)).columns?.data).toEqual((await find(3)).columns?.data);
+    expect((await find(3)).columns?.data).not.toEqual((await find(4)).columns?.data);
+  });
+
+  it("is orthonormal for a gradient of zeros", async () => {
+    const projection = projectionOf([80, 80], { projType: "full", rank: 4, layout: "out_in" });
+    const finder = basisFinder(randomized, await createEngine(eagerEngine));
+    const zero = float32(new Float32Array(6400), [80, 80]);
+    const bases = await finder.find(zero, { projection, generator: createGenerator(1) });
+    expect(gram(bases.rows as HostTensor)).toBeAllClose(identity(4), orthonormal);
+    expect(gram(bases.columns as HostTensor)).toBeAllClose(identity(4), orthonormal);
+  });
+});
+
+describe("two bases", () => {
+  const basis = (...rows: number[][]): HostTensor =>
+    asTensor(matrix(Float64Array.from(rows.flat()), [rows.length, rows[0]?.length ?? 0]));
+
+  it("are aligned vector by vector", () => {
+    const previous = { columns: basis([1, 0], [0, 1]) };
+    const { columns } = alignSigns({ columns: basis([-0.8, 0.6], [0.6, 0.8]) }, previous);
+    expect(columns?.data).toEqual(Float32Array.of(0.8, -0.6, 0.6, 0.8));
+  });
+
+  it("are compared by their first vectors, whatever the signs", () => {
+    const previous = { rows: basis([1, 0], [0, 1]), columns: basis([0, 1]) };
+    expect(firstCosine({ rows: basis([-0.8, 0.6], [0.6, 0.8]), columns: basis([0, -1]) }, previous)).toBeCloseTo(
+      0.8,
+      6,
+    );
+  });
+});

@@ -1,0 +1,13 @@
+export { IstConfig, istPlan, RstConfig, rstPlan } from "./config.ts";
+export type { ImportancePlan, Plan, Sampler } from "./config.ts";
+export { draw, drawCandidates, samplers } from "./draw.ts";
+export type { Draw } from "./draw.ts";
+export { logistic, rewards, updatedImportance } from "./importance.ts";
+export type { Comparison } from "./importance.ts";
+export { BlockController } from "./controller.ts";
+export type { ControllerState, Hooks, ImportanceUpdate, Selection } from "./controller.ts";
+export { blockGroups, requireOneChooser } from "./blocks.ts";
+export type { BlockGroups } from "./blocks.ts";
+export { csv, History } from "./history.ts";
+export type { HistoryJson, StepByBlock } from "./history.ts";
+export { historyPage, importanceChart, learningMap } from "./picture.ts";
