@@ -37,6 +37,20 @@ export type { Interchange } from "./method/interchange.ts";
 export { sparseFile, sparseForm, sparseLayers } from "./method/sparseFile.ts";
 export type { SparseFileConfig, SparseFileOptions, SparseLayer } from "./method/sparseFile.ts";
 export { rowCounter } from "./method/rowCounter.ts";
+export type { Plugins } from "./plugin/plugins.ts";
+export { defineTrainingPlugin } from "./plugin/plugin.ts";
+export type {
+  AttachedPlugin,
+  PluginContext,
+  PluginLossOptions,
+  PluginRecord,
+  PluginRun,
+  PluginTools,
+  StepChoice,
+  TrainableParameter,
+  TrainingPlugin,
+} from "./plugin/plugin.ts";
+export type { ParameterRule, RefreshContext, RuleContext, RuleUpdate, TensorSpec } from "./plugin/parameterRule.ts";
 export { parseConfig } from "./method/parseConfig.ts";
 export { MethodRegistry } from "./method/registry.ts";
 export type { Reader } from "./method/registry.ts";
@@ -61,9 +75,11 @@ export type { CalibrationData } from "./adapter/calibrate.ts";
 export type { TensorRunner } from "./runner.ts";
 export type {
   AttachOptions,
+  AttachPluginOptions,
   ForwardOptions,
   MergeOptions,
   ModelTensors,
+  ResponseKind,
   SetActiveOptions,
   UnmergeOptions,
 } from "./modelOptions.ts";

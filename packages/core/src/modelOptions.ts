@@ -1,6 +1,7 @@
 import type * as tf from "@tensorflow/tfjs-core";
 import type { CalibrationData } from "./adapter/calibrate.ts";
 import type { Method } from "./method/method.ts";
+import type { TrainingPlugin } from "./plugin/plugin.ts";
 import type { Named } from "./tensors.ts";
 import type { Warn } from "./warnings.ts";
 
@@ -16,6 +17,21 @@ export interface ForwardOptions {
   readonly key?: tf.Tensor1D | undefined;
   /** Blocks keep their inputs alone for the backward pass and run again there: less memory, one more forward pass. */
   readonly recompute?: boolean | undefined;
+  /** Index of the first transformer block that learns: nothing before it gets a gradient. Default: 0. */
+  readonly learnsFrom?: number | undefined;
+  /** What the batch's `response_scale` multiplies. Default: "method". */
+  readonly response?: ResponseKind | undefined;
+}
+
+/**
+ * What a layer's response is: "method" as its method defines it, "output" what it adds to the layer's output, y₁ − y₀. The same for
+ * methods that define nothing.
+ */
+export type ResponseKind = "method" | "output";
+
+export interface AttachPluginOptions<Config extends object> {
+  readonly plugin: TrainingPlugin<Config>;
+  readonly config?: Partial<Config> | undefined;
 }
 
 export interface SetActiveOptions {

@@ -19,6 +19,7 @@ import type {
   SetActiveOptions,
   UnmergeOptions,
 } from "./modelOptions.ts";
+import { Plugins } from "./plugin/plugins.ts";
 import { countParameters, formatTrainableReport, type TrainableReport } from "./report.ts";
 import { layerStatus, modelStatus, type LayerStatus, type ModelStatus } from "./status.ts";
 import type { HostTensor, Named, StoredTensor } from "./tensors.ts";
@@ -29,6 +30,8 @@ import type { HostTensor, Named, StoredTensor } from "./tensors.ts";
  */
 export class PeftModel {
   readonly base: BaseModel;
+  /** What steers its training. */
+  readonly plugins: Plugins;
   readonly #switching: Switching;
   readonly #sites: ReadonlyMap<string, LayerSite>;
 
@@ -36,6 +39,7 @@ export class PeftModel {
     ensureTfjs();
     this.base = base;
     this.#switching = new Switching(base);
+    this.plugins = new Plugins(base, this.#switching);
     this.#sites = new Map(base.sites.map((site) => [site.path, site]));
   }
 
@@ -208,9 +212,9 @@ export class PeftModel {
     return trackState(this.#switching.learning, tensors);
   }
 
-  /** How the method of a parameter (a key of `trainable()`) wants it to learn; empty where it says nothing. */
+  /** How its method and the plug-ins want a parameter (a key of `trainable()`) to learn; empty where they say nothing. */
   parameterGroup(name: string): ParameterGroup {
-    return parameterGroup(this.#switching.learning, name);
+    return this.plugins.group(name, parameterGroup(this.#switching.learning, name));
   }
 
   /**
