@@ -1,4 +1,12 @@
-import type { HostTensor, Named, ParameterGroup, StoredTensor, TrackTensors } from "@peftjs/core";
+import type {
+  HostTensor,
+  Named,
+  ParameterGroup,
+  Plugins,
+  ResponseKind,
+  StoredTensor,
+  TrackTensors,
+} from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
 
 /** Parameters inside a traced function. */
@@ -13,6 +21,10 @@ export interface RunMode {
   readonly key: tf.Tensor1D;
   /** The model's blocks keep their inputs alone for the backward pass and run again there. */
   readonly recompute?: boolean;
+  /** Index of the first transformer block that learns: nothing before it gets a gradient. Default: 0. */
+  readonly learnsFrom?: number;
+  /** What the batch's `response_scale`, float32 [blocks], multiplies. Default: "method". */
+  readonly response?: ResponseKind;
 }
 
 /** What the trainer needs of a model; `PeftModel` of core has it. */
@@ -32,6 +44,8 @@ export interface TrainableModel {
   readonly structure?: string;
   /** Traced: the penalties that `loss` holds while training, reported apart. */
   penalties?(parameters: TracedParameters): readonly tf.Scalar[];
+  /** What steers the run besides the options. */
+  readonly plugins?: Plugins;
   /** How a parameter learns otherwise than the rest. */
   parameterGroup?(name: string): ParameterGroup;
   /** What is kept from step to step besides parameters: live tensors. */
@@ -50,6 +64,8 @@ export interface TrainingPlan {
   readonly batchesPerEpoch: number;
   /** Batch `index` of the run, counted from 0 through all epochs. */
   batchAt(index: number): Named<HostTensor>;
+  /** The same rows in batches and an order of their own, for plug-ins that look at training data. Default: this plan. */
+  divided?(options: { readonly rows: number; readonly seed: number }): TrainingPlan;
 }
 
 /** Rows to evaluate, each exactly once. */
