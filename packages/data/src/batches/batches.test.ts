@@ -82,6 +82,22 @@ describe("createBatchPlan", () => {
     expect(other.batchAt(0)).not.toEqual(all[0]);
   });
 
+  it("divides the same examples anew, in an order of their own", () => {
+    const whole = plan();
+    const before = whole.batchAt(0);
+    const divided = whole.divided({ rows: 2, seed: 9 });
+    expect(divided.batchesPerEpoch).toBe(27);
+    const order = (epoch: number): number[] =>
+      Array.from({ length: 27 }, (_, i) => labelsIn(divided.batchAt(27 * epoch + i))).flat();
+    expect(order(0).toSorted((a, b) => a - b)).toEqual(LENGTHS.map((_, i) => i));
+    expect(order(1)).not.toEqual(order(0));
+    expect(divided.batchAt(0)["input_ids"]?.shape[0]).toBe(2);
+    expect(divided.batchAt(3)).toEqual(createBatchPlan(examples, { ...OPTIONS, batchSize: 2, seed: 9 }).batchAt(3));
+    expect(whole.divided({ rows: 2, seed: 10 }).batchAt(0)).not.toEqual(divided.batchAt(0));
+    expect(whole.batchAt(0)).toEqual(before);
+    expect(() => whole.divided({ rows: 0, seed: 9 })).toThrow(expect.objectContaining({ code: "INVALID_BATCH_SIZE" }));
+  });
+
   it("refuses texts beyond the longest bucket, and empty data", () => {
     expect(() => createBatchPlan(examplesOf([65]), { ...OPTIONS, seed: 1 })).toThrow(
       expect.objectContaining({ code: "SEQUENCE_TOO_LONG" }),

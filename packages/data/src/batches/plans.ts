@@ -18,6 +18,8 @@ export interface PlanOptions {
 export interface BatchPlan {
   readonly batchesPerEpoch: number;
   batchAt(index: number): Record<string, HostTensor>;
+  /** The same examples in batches of `rows`, in an order of their own. */
+  divided(options: { readonly rows: number; readonly seed: number }): BatchPlan;
 }
 
 /** Batches that hold every example once. */
@@ -57,6 +59,7 @@ export function createBatchPlan(
         batchesOf(Math.floor(index / batchesPerEpoch))[index % batchesPerEpoch] as BatchRows,
         options,
       ),
+    divided: ({ rows, seed }) => createBatchPlan(examples, { ...options, batchSize: rows, seed }),
   };
 }
 
