@@ -5,7 +5,7 @@ export { isHalf, narrow, widen } from "./halves.ts";
 export { createGenerator, kaimingUniform } from "./random.ts";
 export type { Generator, GeneratorState } from "./random.ts";
 export { layerParameters, PROMPT, weightShape } from "./model/site.ts";
-export type { LayerSite, PromptShape, SiteRole } from "./model/site.ts";
+export type { LayerSite, PromptShape, SitePart, SiteRole } from "./model/site.ts";
 export type {
   Architecture,
   AttentionInputs,

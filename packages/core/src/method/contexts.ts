@@ -93,6 +93,11 @@ export interface ForwardContext<Config> extends SiteContext<Config> {
   readonly weight: tf.Tensor2D;
   readonly bias: tf.Tensor1D | null;
   readonly training: boolean;
+  /**
+   * Factor of the layer's response, for methods with the capability `ownResponse`. Null when there is none, and for all other methods,
+   * whose outputs are scaled instead: y₀ + s·(y₁ − y₀).
+   */
+  readonly responseScale: tf.Scalar | null;
   /** Identity unless training; every call draws a mask of its own. */
   readonly dropout: (x: tf.Tensor2D, rate: number) => tf.Tensor2D;
 }
@@ -176,6 +181,11 @@ export interface ParameterGroup {
   /** Peak learning rate instead of the run's. */
   readonly learningRate?: number;
   readonly weightDecay?: number;
+  /**
+   * Multiplies the update of each element, decay included; of a shape that broadcasts to the parameter's. Elements with factor 0 keep
+   * their bits.
+   */
+  readonly elementScale?: HostTensor;
 }
 
 export interface ParameterContext<Config> extends SiteContext<Config> {

@@ -27,6 +27,13 @@ export interface PromptShape {
 /** Role and path of the place where virtual tokens stand: in front of the model's input. */
 export const PROMPT = "prompt";
 
+/** Outputs `from` (inclusive) to `to` (exclusive) of a layer, which do what a layer of this role does. */
+export interface SitePart {
+  readonly role: SiteRole;
+  readonly from: number;
+  readonly to: number;
+}
+
 /**
  * A layer that a method can attach to.
  *
@@ -48,6 +55,11 @@ export interface LayerSite {
   /** Parameter names in the model. */
   readonly weight: string;
   readonly bias: string | null;
+  /**
+   * Of a fused layer: what its outputs do, e.g. thirds for queries, keys and values. A role may have several parts, where heads are
+   * interleaved; outputs in no part have no role of their own.
+   */
+  readonly parts?: readonly SitePart[];
   /** Of the kind `prompt`. */
   readonly prompt?: PromptShape;
 }
