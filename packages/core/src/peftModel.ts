@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { createAdapter, hostSite, type Adapter } from "./adapter/adapter.ts";
-import { adapterIndex, adapterScale, mixedIndex, runTimeScale } from "./adapter/batchEntries.ts";
+import { adapterIndex, adapterScale, mixedIndex, runTimeScales } from "./adapter/batchEntries.ts";
 import { checkNewName } from "./adapter/names.ts";
 import { adapterPenalties } from "./adapter/penalties.ts";
 import { Switching } from "./adapter/switching.ts";
@@ -164,7 +164,7 @@ export class PeftModel {
     const { view } = this.#switching;
     const steered = {
       adapterIndex: mixedIndex(batch, { view, training: options.training }),
-      adapterScale: runTimeScale(batch, { view, merged: this.merged }),
+      ...runTimeScales(batch, { view, merged: this.merged, blocks: this.plugins.blocks }),
     };
     return this.base.forward(
       new LayeredForward({ sites: this.#sites, view, tensors: [trainable, frozen], ...steered, ...options }),

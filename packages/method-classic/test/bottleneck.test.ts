@@ -205,7 +205,7 @@ describe("dropout", () => {
     const rates: number[] = [];
     const output = (drop: (value: tf.Tensor2D) => tf.Tensor2D): tf.Tensor | undefined =>
       method.forward?.({
-        ...{ site, config, params, x, base, weight, bias: null, innermost: true, training: true },
+        ...{ site, config, params, x, base, weight, bias: null, innermost: true, training: true, responseScale: null },
         dropout: (value, rate) => {
           rates.push(rate);
           return drop(value);

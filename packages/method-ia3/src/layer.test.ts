@@ -33,7 +33,15 @@ function scaled(site: LayerSite, values: readonly number[]): Scaled {
   const common = { site, config, params: { l }, ...stored };
   const base = (input: tf.Tensor2D): tf.Tensor2D =>
     tf.add(tf.matMul(input, stored.weight, false, site.layout === "out_in"), bias);
-  const y = ia3.forward!({ ...common, x, base, innermost: true, training: false, dropout: (input) => input });
+  const y = ia3.forward!({
+    ...common,
+    x,
+    base,
+    innermost: true,
+    training: false,
+    responseScale: null,
+    dropout: (input) => input,
+  });
   const delta = ia3.delta!({ ...common, below: stored });
   const newWeight: tf.Tensor2D = turned(tf.add(stored.weight, delta.weight));
   return { y, merged: { weight: newWeight, bias: delta.bias === undefined ? bias : tf.add(bias, delta.bias) } };

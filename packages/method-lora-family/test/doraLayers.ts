@@ -52,6 +52,7 @@ export interface Call {
   readonly method?: typeof dora;
   readonly mask?: tf.Tensor | null;
   readonly base?: ForwardContext<DoraConfig>["base"] | null;
+  readonly responseScale?: tf.Scalar | null;
 }
 
 export type Values = Named<tf.Tensor>;
@@ -67,7 +68,10 @@ export const own = ({ weight, bias, x }: Layer): Values => ({
 });
 
 /** The layer's output with the adapter on it, or on what `base` computes. */
-export function call(values: Values, { method = dora, mask = null, base = null, ...options }: Call = {}): tf.Tensor2D {
+export function call(
+  values: Values,
+  { method = dora, mask = null, base = null, responseScale = null, ...options }: Call = {},
+): tf.Tensor2D {
   const { weight, bias = null, x, ...params } = values as Named<tf.Tensor2D>;
   const { site: at = site, config: settings = config } = options;
   const layer = (input: tf.Tensor2D): tf.Tensor2D => {
@@ -77,7 +81,7 @@ export function call(values: Values, { method = dora, mask = null, base = null, 
   };
   return method.forward!({
     ...{ site: at, config: settings, params, x: x!, weight: weight!, bias: bias as tf.Tensor | null as tf.Tensor1D },
-    ...{ base: base ?? layer, innermost: base === null, training: mask !== null },
+    ...{ base: base ?? layer, innermost: base === null, training: mask !== null, responseScale },
     dropout: (input) => (mask === null ? input : tf.mul(input, mask)),
   });
 }

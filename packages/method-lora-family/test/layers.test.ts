@@ -87,7 +87,17 @@ describe.each(cases.map((each) => [`${each.kind} ${JSON.stringify(each.settings)
         };
         const forward = (...tensors: tf.Tensor[]): tf.Tensor2D =>
           lora.forward!({
-            ...{ site, config, weight, bias, base: layer, innermost: true, training: true, dropout },
+            ...{
+              site,
+              config,
+              weight,
+              bias,
+              base: layer,
+              innermost: true,
+              training: true,
+              responseScale: null,
+              dropout,
+            },
             x: input["x"] as tf.Tensor2D,
             params: Object.fromEntries(names.map((name, i) => [name, tensors[i]!])),
           });

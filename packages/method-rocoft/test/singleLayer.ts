@@ -72,7 +72,17 @@ export function attach(
     ...{ site, config, trainable, buffers },
     forward: (x, params = {}, innermost = true) =>
       required(rocoft.forward)({
-        ...{ site, config, params: all(params), x, innermost, weight: stored, bias: b, training: true },
+        ...{
+          site,
+          config,
+          params: all(params),
+          x,
+          innermost,
+          weight: stored,
+          bias: b,
+          training: true,
+          responseScale: null,
+        },
         base: (input) => product(input, stored, b),
         dropout: (input) => input,
       }),

@@ -2,6 +2,7 @@ import type * as tf from "@tensorflow/tfjs-core";
 import { PeftError } from "../errors.ts";
 import { didYouMean } from "../nearMisses.ts";
 import { float32, int32, type HostTensor, type Named } from "../tensors.ts";
+import type { ResponseOptions } from "../model/response.ts";
 import type { View } from "./view.ts";
 
 /** Name that stands for no adapter in a mixed batch, as in the Python library. */
@@ -35,28 +36,30 @@ export function adapterScale(factors: Readonly<Record<string, number>>, active: 
 }
 
 /**
- * The batch's `adapter_scale`, float32 [active adapters]; undefined when there is none.
- * @throws PeftError `SCALE_INVALID` when it is for other adapters, `ADAPTER_MERGED` when one is part of the weights.
+ * Factors of what adapters add that are part of a batch, undefined where there are none: `adapter_scale`, float32 [active adapters], and
+ * `response_scale`, float32 [blocks], of all adapters in each transformer block.
+ * @throws PeftError `SCALE_INVALID` when one is of another length, `ADAPTER_MERGED` when an adapter is part of the weights.
  */
-export function runTimeScale(
+export function runTimeScales(
   batch: Named<tf.Tensor>,
-  { view, merged }: { readonly view: View; readonly merged: readonly string[] },
-): tf.Tensor1D | undefined {
-  const scale = batch["adapter_scale"];
-  if (scale === undefined || view.active.length === 0) return undefined;
-  if (merged[0] !== undefined) {
+  { view, merged, blocks }: { readonly view: View; readonly merged: readonly string[]; readonly blocks: number },
+): Pick<ResponseOptions, "adapterScale" | "responseScale"> {
+  if (view.active.length === 0) return {};
+  if ((batch["adapter_scale"] ?? batch["response_scale"]) !== undefined && merged[0] !== undefined) {
     throw new PeftError(
       "ADAPTER_MERGED",
       `The adapter "${merged[0]}" is merged and cannot be scaled. Call unmerge() first.`,
     );
   }
-  if (scale.shape.join() !== String(view.active.length)) {
-    throw new PeftError(
-      "SCALE_INVALID",
-      `adapter_scale has shape [${scale.shape.join(", ")}] for ${view.active.length} active adapters. Make it with model.adapterScale.`,
-    );
-  }
-  return scale as tf.Tensor1D;
+  const of = (name: string, length: number, what: string): tf.Tensor1D | undefined => {
+    const scale = batch[name];
+    if (scale === undefined || scale.shape.join() === String(length)) return scale as tf.Tensor1D | undefined;
+    throw new PeftError("SCALE_INVALID", `${name} has shape [${scale.shape.join(", ")}] for ${length} ${what}`);
+  };
+  return {
+    adapterScale: of("adapter_scale", view.active.length, "active adapters. Make it with model.adapterScale."),
+    responseScale: of("response_scale", blocks, "transformer blocks. Give it one factor per block."),
+  };
 }
 
 /**

@@ -19,6 +19,8 @@ export interface Capabilities {
   readonly identityAtStart: boolean;
   /** Calibration needs batches of data. Default: false. */
   readonly needsData?: boolean;
+  /** `forward` applies `responseScale` itself: its response is not what it adds to the layer's output. Default: false. */
+  readonly ownResponse?: boolean;
 }
 
 /** A config field in adapter_config.json: its key, or the key and how the value is written there. */

@@ -1,17 +1,17 @@
 import * as tf from "@tensorflow/tfjs-core";
-import type { Adapter } from "../adapter/adapter.ts";
 import type { AttachedLayer, View } from "../adapter/view.ts";
 import { keyOf, sameTensor } from "../adapter/viewKeys.ts";
 import { withTokenRows } from "../adapter/tokens.ts";
 import { PeftError } from "../errors.ts";
 import { didYouMean } from "../nearMisses.ts";
-import { attention, dropout, recompute, type DropoutSite } from "../ops/index.ts";
+import { attention, dropout, recompute, withoutGradient, type DropoutSite } from "../ops/index.ts";
 import type { Named } from "../tensors.ts";
 import type { AttentionInputs, AttentionSettings, Forward, VirtualTokens } from "./model.ts";
+import { responseFactors, withResponse, type Layer, type ResponseOptions } from "./response.ts";
 import { layerParameters, type LayerSite } from "./site.ts";
 import { virtualTokens } from "./virtualTokens.ts";
 
-export interface LayeredForwardOptions {
+export interface LayeredForwardOptions extends ResponseOptions {
   readonly sites: ReadonlyMap<string, LayerSite>;
   readonly view: View;
   readonly tensors: readonly Named<tf.Tensor>[];
@@ -22,8 +22,8 @@ export interface LayeredForwardOptions {
   readonly recompute?: boolean | undefined;
   /** Which active adapter computes each row of the batch, −1: none. int32 [B]. In a mixed view only. */
   readonly adapterIndex?: tf.Tensor1D | undefined;
-  /** Factor of what each active adapter adds to its layers, [active adapters]. */
-  readonly adapterScale?: tf.Tensor1D | undefined;
+  /** Index of the first block that learns: those before it are computed as constants. Default: 0. */
+  readonly learnsFrom?: number | undefined;
   /** Told of each layer that has been computed. The model then computes every position of every block. */
   readonly observe?: ((layer: ObservedLayer) => void) | undefined;
 }
@@ -38,9 +38,6 @@ export interface ObservedLayer {
   /** [n, out]. */
   readonly y: tf.Tensor;
 }
-
-/** x → y of a layer, with or without adapters around it. */
-type Layer = (x: tf.Tensor2D) => tf.Tensor2D;
 
 /** The block that is being run, and the tensors that stand for its trainable parameters. */
 interface CurrentBlock {
@@ -113,6 +110,7 @@ export class LayeredForward implements Forward {
   }
 
   block<T extends tf.Tensor>(path: string, inputs: readonly tf.Tensor[], run: (...inputs: tf.Tensor[]) => T): T {
+    if (this.#paused(path)) return withoutGradient(() => run(...inputs));
     if (!this.training || this.#options.recompute !== true) return run(...inputs);
     const keys = this.#trainableBelow(path);
     const stream = this.#stream;
@@ -127,6 +125,17 @@ export class LayeredForward implements Forward {
       }
     };
     return recompute(again, [...inputs, ...keys.map((key) => this.#tensor(key))]);
+  }
+
+  /**
+   * Whether a block comes before the first one that learns. Its result is then a constant, so that neither the blocks nor the embeddings
+   * before it have a gradient; the operations in it are not recorded, so that nothing of it is kept.
+   */
+  #paused(path: string): boolean {
+    const { learnsFrom = 0, sites } = this.#options;
+    if (learnsFrom === 0) return false;
+    const block = [...sites.values()].find((site) => site.block !== null && site.path.startsWith(`${path}.`))?.block;
+    return typeof block === "number" && block < learnsFrom;
   }
 
   /** The next place where dropout is drawn; null where there is none. */
@@ -231,33 +240,21 @@ export class LayeredForward implements Forward {
     };
     const weight = own(site.weight) as tf.Tensor2D;
     const bias = site.bias === null ? null : (own(site.bias) as tf.Tensor1D);
-    return attached.reduce<Layer>(
-      (below, { adapter, layer, keys }, index) =>
-        this.#scaled(adapter, below, (x, base) =>
-          (adapter.method.forward as NonNullable<typeof adapter.method.forward>)({
-            ...{ site, config: layer.config, params: this.#params({ keys }), x, base, weight, bias },
-            innermost: index === 0 && !view.unmerged.has(site.weight),
-            training: this.training,
-            dropout: (value, rate) => this.dropout(value, rate),
-          }),
-        ),
-      base,
-    );
-  }
-
-  /** y = b + c·(f(x) − b) with b = below(x), f the adapter around it and c its scale; f(x) when there is none. */
-  #scaled(adapter: Adapter, below: Layer, run: (x: tf.Tensor2D, below: Layer) => tf.Tensor2D): Layer {
-    const { adapterScale, view } = this.#options;
-    if (adapterScale === undefined) return (x) => run(x, below);
-    const scale = tf.slice(adapterScale, view.active.indexOf(adapter), 1);
-    return (x) => {
-      const b = below(x);
-      const change: tf.Tensor2D = tf.sub(
-        run(x, (input) => (input === x ? b : below(input))),
-        b,
-      );
-      return tf.add(b, tf.mul(scale, change));
-    };
+    return attached.reduce<Layer>((below, { adapter, layer, keys }, index) => {
+      const { output, own: responseScale } = responseFactors(this.#options, {
+        site,
+        adapter,
+        active: this.#options.view.active,
+      });
+      const run = (x: tf.Tensor2D, base: Layer): tf.Tensor2D =>
+        (adapter.method.forward as NonNullable<typeof adapter.method.forward>)({
+          ...{ site, config: layer.config, params: this.#params({ keys }), x, base, weight, bias, responseScale },
+          innermost: index === 0 && !view.unmerged.has(site.weight),
+          training: this.training,
+          dropout: (value, rate) => this.dropout(value, rate),
+        });
+      return withResponse(run, { below, output });
+    }, base);
   }
 
   #params({ keys }: Pick<AttachedLayer, "keys">): Named<tf.Tensor> {

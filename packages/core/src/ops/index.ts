@@ -5,4 +5,4 @@ export { dropout, type DropoutSite } from "./dropout.ts";
 export { crossEntropy, meanSquaredError } from "./losses.ts";
 export { recompute } from "./recompute.ts";
 export { silu } from "./silu.ts";
-export { stopGradient } from "./stopGradient.ts";
+export { stopGradient, withoutGradient } from "./stopGradient.ts";

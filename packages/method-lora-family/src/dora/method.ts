@@ -22,6 +22,7 @@ export const dora: Method<DoraConfig> = defineMethod<DoraConfig>({
   description: "DoRA: LoRA for the direction of the weights, and a magnitude per output.",
   config: DoraConfig,
   wire: doraWire,
+  capabilities: { ...shared.capabilities, ownResponse: true },
   init: initDora,
   forward,
   delta,
@@ -29,13 +30,18 @@ export const dora: Method<DoraConfig> = defineMethod<DoraConfig>({
 
 function forward(context: ForwardContext<DoraConfig>): tf.Tensor2D {
   const { site, config, x, base, bias, innermost, dropout } = context;
-  const tensors = doraTensors(context);
+  const tensors = suppressed(doraTensors(context), context.responseScale);
   // Which rows are looked up is nothing to drop from.
   const input = site.kind === "embedding" ? x : dropout(x, config.dropout);
   const { product, update } = site.kind === "embedding" ? rowsOf(input, tensors) : productsOf(input, tensors);
   const changed: tf.Tensor2D = tf.mul(tf.add(product, update), magnitudeScale(tensors));
   if (!innermost || input !== x) return tf.add(base(x), tf.sub(changed, product));
   return bias === null ? changed : tf.add(changed, bias);
+}
+
+/** V = W + r·s·B·A for a response scale of r: m stays, so that r = 0 is not the base layer once m has moved. */
+function suppressed(tensors: DoraTensors, responseScale: tf.Scalar | null): DoraTensors {
+  return responseScale === null ? tensors : { ...tensors, b: tf.mul(tensors.b, responseScale) };
 }
 
 interface Parts {

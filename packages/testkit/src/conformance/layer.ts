@@ -82,7 +82,7 @@ function compareMerged({ method, site, config, ...values }: LayerValues): void {
     };
     const common = { site, config, params, weight, bias };
     const y = method.forward?.({
-      ...{ ...common, x, base: apply(weight, bias), innermost: true, training: false },
+      ...{ ...common, x, base: apply(weight, bias), innermost: true, training: false, responseScale: null },
       dropout: (input) => input,
     }) as tf.Tensor2D;
     expect(y.shape).toEqual([x.shape[0], site.outFeatures]);
