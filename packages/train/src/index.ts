@@ -43,3 +43,6 @@ export type { Schedule, ScheduleName, ScheduleOptions } from "./schedule.ts";
 export { initialState } from "./optim/tensors.ts";
 export { Stepper } from "./step/stepper.ts";
 export type { StepInput, StepMetrics, StepperOptions, StepTensors } from "./step/stepper.ts";
+export { attentionRates, AttentionRatesConfig } from "./plugins/attentionRates.ts";
+export { generalizationBound } from "./plugins/generalizationBound.ts";
+export type { BoundOptions } from "./plugins/generalizationBound.ts";

@@ -31,7 +31,7 @@ export function optimizerOf(config: TrainingConfig, { model, paramGroups }: Grou
 
 /** A peak rate of its own as a multiple of the run's, so that one schedule serves all groups. */
 function relativeGroup(name: string, group: ParameterGroup, peak: number): Partial<ParamGroup> {
-  const { lrScale = 1, learningRate = peak, weightDecay } = group;
+  const { lrScale = 1, learningRate = peak, ...rest } = group;
   if (peak === 0 && learningRate !== 0) {
     throw new PeftError(
       "CONFIG_INVALID",
@@ -40,6 +40,6 @@ function relativeGroup(name: string, group: ParameterGroup, peak: number): Parti
   }
   return {
     lrScale: learningRate === peak ? lrScale : (lrScale * learningRate) / peak,
-    ...(weightDecay === undefined ? {} : { weightDecay }),
+    ...rest,
   };
 }

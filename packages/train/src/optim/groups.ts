@@ -1,3 +1,4 @@
+import { broadcastScale } from "./elementScale.ts";
 import type { ParamGroup, ParamGroupRule } from "./optimizer.ts";
 
 /** Biases and the parameters of normalisations, by name: the patterns of transformers' Trainer, and GPT-2's `ln_1`. */
@@ -18,5 +19,6 @@ export function resolveGroup(
   return {
     lrScale: chosen.lrScale ?? 1,
     weightDecay: chosen.weightDecay ?? (decays(parameter.name) ? options.weightDecay : 0),
+    ...(chosen.elementScale === undefined ? {} : { elementScale: broadcastScale(chosen.elementScale, parameter) }),
   };
 }

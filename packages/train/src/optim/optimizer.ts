@@ -6,6 +6,8 @@ export interface ParamGroup {
   /** Multiplies the learning rate. */
   readonly lrScale: number;
   readonly weightDecay: number;
+  /** Multiplies the update of each element (`scaledUpdate`); of the parameter's shape. Absent: 1. */
+  readonly elementScale?: HostTensor;
 }
 
 /** Chooses the group of a parameter; what it leaves out keeps the default. */
