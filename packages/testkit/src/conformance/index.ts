@@ -4,6 +4,11 @@ export { countTrainable } from "./counting.ts";
 export type { Count } from "./counting.ts";
 export { describeMethod } from "./describeMethod.ts";
 export type { ConformanceCase, ConformanceOptions } from "./options.ts";
+export { describePlugin } from "./plugins/describePlugin.ts";
+export { subject } from "./plugins/options.ts";
+export type { NeutralCase, PluginConformanceOptions, RefusedCase } from "./plugins/options.ts";
+export { baseWeights, lowRank } from "./plugins/standIns.ts";
+export type { Subject } from "./run.ts";
 export {
   expectSameFiles,
   expectSameSettings,
@@ -13,6 +18,8 @@ export {
 } from "./adapterFolder.ts";
 export { expectSameStart, relativeDifference } from "./compare.ts";
 export { describeOnEngines } from "./engines.ts";
+export { oneLayer, responses } from "./oneLayer.ts";
+export type { OneLayerOptions, ResponsesOptions } from "./oneLayer.ts";
 export { describeReference, loadReference, pythonName, readReference, referenceBatch, trainLike } from "./reference.ts";
 export type { Reference, ReferenceOptions, TrainLikeOptions } from "./reference.ts";
 export { logits, lossProgram, perturb, train } from "./run.ts";
