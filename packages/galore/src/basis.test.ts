@@ -3,7 +3,7 @@ import type { HostTensor } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { compiledEngine, eagerEngine, installMatchers } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
-import { alignSigns, basisFinder, firstCosine } from "./basis.ts";
+import { alignSigns, findBases, firstCosine } from "./basis.ts";
 import { asMatrix, asTensor } from "./host.ts";
 import { projectionOf } from "./projection.ts";
 
@@ -64,8 +64,9 @@ describe("the randomized basis", () => {
     const s = spectrum(768, power);
     const gradient = withSpectrum(s);
     const projection = projectionOf([768, 768], { projType: "full", rank: 8, layout: "out_in" });
-    const finder = basisFinder(randomized, await createEngine(compiledEngine));
-    const { rows, columns } = await finder.find(gradient, { projection, generator: createGenerator(1) });
+    const runner = await createEngine(compiledEngine);
+    const options = { projection, config: randomized, generator: createGenerator(1), runner };
+    const { rows, columns } = await findBases(gradient, options);
     for (const [axis, basis] of [
       ["rows", rows],
       ["columns", columns],
@@ -75,7 +76,6 @@ describe("the randomized basis", () => {
       expect(ratio).toBeLessThanOrEqual(1 + 1e-5);
       expect(gram(basis as HostTensor)).toBeAllClose(identity(8), orthonormal);
     }
-    await finder.dispose();
   });
 
   it("is the exact one, up to signs, of a matrix of low rank, on either side", async () => {
@@ -85,7 +85,7 @@ describe("the randomized basis", () => {
       const projection = projectionOf([100, 80], { projType, rank: 4, layout: "out_in" });
       const [ours, theirs] = await Promise.all(
         [randomized, exact].map((config) =>
-          basisFinder(config, runner).find(gradient, { projection, generator: createGenerator(1) }),
+          findBases(gradient, { projection, config, generator: createGenerator(1), runner }),
         ),
       );
       const aligned = alignSigns(ours ?? {}, theirs ?? {});
@@ -100,17 +100,18 @@ describe("the randomized basis", () => {
   it("is the same again from the same seed", async () => {
     const gradient = withSpectrum(spectrum(80, 1));
     const projection = projectionOf([80, 80], { projType: "std", rank: 4, layout: "out_in" });
-    const finder = basisFinder(randomized, await createEngine(eagerEngine));
-    const find = (seed: number) => finder.find(gradient, { projection, generator: createGenerator(seed) });
+    const runner = await createEngine(eagerEngine);
+    const find = (seed: number) =>
+      findBases(gradient, { projection, config: randomized, generator: createGenerator(seed), runner });
     expect((await find(3)).columns?.data).toEqual((await find(3)).columns?.data);
     expect((await find(3)).columns?.data).not.toEqual((await find(4)).columns?.data);
   });
 
   it("is orthonormal for a gradient of zeros", async () => {
     const projection = projectionOf([80, 80], { projType: "full", rank: 4, layout: "out_in" });
-    const finder = basisFinder(randomized, await createEngine(eagerEngine));
+    const runner = await createEngine(eagerEngine);
     const zero = float32(new Float32Array(6400), [80, 80]);
-    const bases = await finder.find(zero, { projection, generator: createGenerator(1) });
+    const bases = await findBases(zero, { projection, config: randomized, generator: createGenerator(1), runner });
     expect(gram(bases.rows as HostTensor)).toBeAllClose(identity(4), orthonormal);
     expect(gram(bases.columns as HostTensor)).toBeAllClose(identity(4), orthonormal);
   });

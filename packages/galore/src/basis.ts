@@ -3,76 +3,64 @@ import type { Generator, HostMatrix, HostTensor, TensorRunner } from "@peftjs/co
 import * as tf from "@tensorflow/tfjs-core";
 import type { GaloreConfig } from "./config.ts";
 import { asMatrix, asTensor, firstRows } from "./host.ts";
+import { programOf } from "./programs.ts";
 import { perAxis } from "./projection.ts";
 import type { PerAxis, Projection } from "./projection.ts";
 
 /** Matrices whose smaller side is at most this are decomposed exactly: that takes less time than starting programs. */
 const EXACT_SIZE = 64;
 
-export interface BasisFinder {
-  /** Leading singular vectors of the gradient on the axes that are compressed, as orthonormal rows. Signs are arbitrary. */
-  find(gradient: HostTensor, options: FindOptions): Promise<PerAxis<HostTensor>>;
-  dispose(): Promise<void>;
-}
-
 export interface FindOptions {
   readonly projection: Projection;
+  readonly config: Pick<GaloreConfig, "svd" | "oversample" | "powerIterations">;
   /** Randomized: (rank + oversample)·m normal numbers are drawn, m the length of the axis that is not compressed. */
   readonly generator: Generator;
+  readonly runner: TensorRunner;
 }
 
 /**
- * Finds bases from gradients: the exact SVD G = U·S·Vᵀ in float64, of small matrices or on demand, else randomized subspace iteration
- * (Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1). With G [m, n], columns compressed and w = r + oversample: Q = orth(Ω·G),
- * Ω [w, m] standard normal; `powerIterations` times Q = orth(orth(Q·Gᵀ)·G); U'·S·V'ᵀ = svd(Q·Gᵀ), basis = the first r rows of U'ᵀ·Q. The
- * products with G run on `runner`; what is left for the host has w rows.
+ * Leading singular vectors of a gradient on the axes that are compressed, as orthonormal rows of arbitrary sign: from the exact SVD
+ * G = U·S·Vᵀ in float64 (`isExact`), else by randomized subspace iteration (Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1). With
+ * G [m, n], columns compressed and w = r + oversample: Q = orth(Ω·G), Ω [w, m] standard normal; `powerIterations` times
+ * Q = orth(orth(Q·Gᵀ)·G); U'·S·V'ᵀ = svd(Q·Gᵀ), basis = the first r rows of U'ᵀ·Q. The products with G run on `runner`; what is left
+ * for the host has w rows.
  */
-export function basisFinder(
-  config: Pick<GaloreConfig, "svd" | "oversample" | "powerIterations">,
-  runner: TensorRunner,
-): BasisFinder {
-  const times = (transposed: boolean) =>
-    runner.compile(({ x: { factor, gradient } = {} }) => ({
-      y: { product: tf.matMul(factor as tf.Tensor2D, gradient as tf.Tensor2D, false, transposed) },
+export async function findBases(gradient: HostTensor, options: FindOptions): Promise<PerAxis<HostTensor>> {
+  return isExact(gradient.shape, options) ? exact(gradient, options.projection) : randomized(gradient, options);
+}
+
+/** Whether the gradient as a whole is decomposed: on demand, where it is small, or where a sketch would be no smaller. */
+export function isExact(
+  shape: readonly number[],
+  { projection, config }: Pick<FindOptions, "projection" | "config">,
+): boolean {
+  const smaller = Math.min(...shape);
+  return config.svd === "exact" || smaller <= EXACT_SIZE || projection.rank + config.oversample >= smaller;
+}
+
+async function randomized(
+  gradient: HostTensor,
+  { projection, config, generator, runner }: FindOptions,
+): Promise<PerAxis<HostTensor>> {
+  const timesGradient = async (factor: HostMatrix, transposed: boolean): Promise<HostMatrix> => {
+    const program = programOf(runner, `product ${transposed}`, ({ x: { q, g } = {} }) => ({
+      y: { product: tf.matMul(q as tf.Tensor2D, g as tf.Tensor2D, false, transposed) },
     }));
-  const programs = { plain: times(false), transposed: times(true) };
-  const timesGradient = async (factor: HostMatrix, gradient: HostTensor, transposed: boolean): Promise<HostMatrix> => {
-    const program = transposed ? programs.transposed : programs.plain;
-    const { y } = await program.run({ x: { factor: asTensor(factor), gradient } });
+    const { y } = await program.run({ x: { q: asTensor(factor), g: gradient } });
     return asMatrix(y?.["product"] as HostTensor);
   };
-
-  async function randomized(
-    gradient: HostTensor,
-    { projection, generator }: FindOptions,
-  ): Promise<PerAxis<HostTensor>> {
-    // Of two compressed axes, the columns' sketch gives the rows' vectors, too.
-    const flipped = projection.axes.columns === undefined;
-    const [rows = 0, columns = 0] = gradient.shape;
-    const across = flipped ? columns : rows;
-    const width = projection.rank + config.oversample;
-    const along = async (q: HostMatrix) => orthonormal(await timesGradient(q, gradient, flipped));
-    let q = await along(matrix(generator.normal(width * across), [width, across]));
-    for (let i = 0; i < config.powerIterations; i++)
-      q = await along(orthonormal(await timesGradient(q, gradient, !flipped)));
-    const { u, v } = svd(await timesGradient(q, gradient, !flipped));
-    const found = firstRows(matmul(transpose(u), q), projection.rank);
-    const other = firstRows(transpose(v), projection.rank);
-    return perAxis(projection.axes, (_, axis) => asTensor((axis === "columns") !== flipped ? found : other));
-  }
-
-  return {
-    find: async (gradient, options) => {
-      const smaller = Math.min(...gradient.shape);
-      const { rank } = options.projection;
-      const small = smaller <= EXACT_SIZE || rank + config.oversample >= smaller;
-      if (config.svd === "exact" || small) return exact(gradient, options.projection);
-      return randomized(gradient, options);
-    },
-    dispose: async () => {
-      await Promise.all([programs.plain.dispose(), programs.transposed.dispose()]);
-    },
-  };
+  // Of two compressed axes, the columns' sketch gives the rows' vectors, too.
+  const flipped = projection.axes.columns === undefined;
+  const [rows = 0, columns = 0] = gradient.shape;
+  const across = flipped ? columns : rows;
+  const width = projection.rank + config.oversample;
+  const along = async (q: HostMatrix) => orthonormal(await timesGradient(q, flipped));
+  let q = await along(matrix(generator.normal(width * across), [width, across]));
+  for (let i = 0; i < config.powerIterations; i++) q = await along(orthonormal(await timesGradient(q, !flipped)));
+  const { u, v } = svd(await timesGradient(q, !flipped));
+  const found = firstRows(matmul(transpose(u), q), projection.rank);
+  const other = firstRows(transpose(v), projection.rank);
+  return perAxis(projection.axes, (_, axis) => asTensor((axis === "columns") !== flipped ? found : other));
 }
 
 function exact(gradient: HostTensor, { rank, axes }: Projection): PerAxis<HostTensor> {
@@ -81,7 +69,7 @@ function exact(gradient: HostTensor, { rank, axes }: Projection): PerAxis<HostTe
 }
 
 /** Orthonormal rows that span those of `rows`. */
-function orthonormal(rows: HostMatrix): HostMatrix {
+export function orthonormal(rows: HostMatrix): HostMatrix {
   return transpose(qr(transpose(rows)).q);
 }
 
@@ -117,4 +105,11 @@ function inner(a: HostTensor, b: HostTensor, i: number): number {
   let sum = 0;
   for (let at = i * length; at < (i + 1) * length; at++) sum += (a.data[at] as number) * (b.data[at] as number);
   return sum;
+}
+
+/** P′·Pᵀ [r, r] of each axis: what `InnerRule.carry` turns a state with. */
+export function turnsBetween(previous: PerAxis<HostTensor>, bases: PerAxis<HostTensor>): PerAxis<HostTensor> {
+  return perAxis(bases, (basis, axis) =>
+    asTensor(matmul(asMatrix(basis), transpose(asMatrix(previous[axis] as HostTensor)))),
+  );
 }

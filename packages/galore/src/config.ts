@@ -13,14 +13,10 @@ const AdaptiveGap = z
 export const GaloreConfig = z
   .strictObject({
     targetModules: targetFields.targetModules.describe(
-      'Linear layers whose weights learn through a projection: suffixes, a regular expression, or "all-linear", the default.',
+      'Linear layers whose weights learn through a projection: suffixes, a regular expression, or "all-linear", the default. Never the head.',
     ),
     targetRoles: targetFields.targetRoles,
     excludeModules: targetFields.excludeModules,
-    nonTarget: z
-      .enum(["head", "train", "freeze"])
-      .default("head")
-      .describe('What else learns, at full rank: the task head, every other parameter ("train"), or nothing.'),
     rank: z.int().positive().default(128).describe("Rank r of the projection; at most the matrix's own is used."),
     updateProjGap: z.int().positive().default(200).describe("Optimizer steps T between refreshes of the basis."),
     scale: z
@@ -85,7 +81,11 @@ export const GaloreConfig = z
     layerwise: z
       .boolean()
       .default(false)
-      .describe("Update each weight as soon as its gradient is there. Needs maxGradNorm null and no accumulation."),
+      .describe("Project each gradient where it arises, so that one whole gradient is alive at a time."),
+  })
+  .refine(({ targetModules, targetRoles }) => targetModules === null || targetRoles === null, {
+    path: ["targetRoles"],
+    error: "Expected null beside targetModules: each names layers on its own.",
   })
   .refine(({ rule, momentOnRefresh }) => momentOnRefresh !== "project" || rule.startsWith("adamw"), {
     path: ["momentOnRefresh"],

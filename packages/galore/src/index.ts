@@ -1,16 +1,4 @@
-export { alignSigns, basisFinder, firstCosine } from "./basis.ts";
-export type { BasisFinder, FindOptions } from "./basis.ts";
 export { GaloreConfig } from "./config.ts";
+export { galore } from "./galore.ts";
 export { loraFactors } from "./loraFactors.ts";
 export type { LoraFactors, LoraFactorsOptions } from "./loraFactors.ts";
-export { backproject, project, projectionOf } from "./projection.ts";
-export type { PerAxis, Projection, ProjectionOptions } from "./projection.ts";
-export { emptyState, refreshBases, turnsBetween } from "./refresh.ts";
-export type { RefreshOptions } from "./refresh.ts";
-export { afterRefresh, startClock } from "./refreshClock.ts";
-export type { RefreshClock } from "./refreshClock.ts";
-export { ruleOf, weightDecayOf } from "./rules/fromConfig.ts";
-export type { RuleConfig } from "./rules/fromConfig.ts";
-export type { CarryOptions, InnerRule, RuleInput, RuleOutput, Slot } from "./rules/rule.ts";
-export { updateMatrix } from "./update.ts";
-export type { UpdateInput, UpdateOptions } from "./update.ts";

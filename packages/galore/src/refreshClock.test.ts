@@ -44,7 +44,6 @@ describe("options", () => {
       powerIterations: 2,
       momentOnRefresh: "keep",
       alignSigns: true,
-      nonTarget: "head",
       layerwise: false,
       basisBits: 32,
       adaptiveGap: null,

@@ -1,14 +1,15 @@
 import type { Named } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { backproject, project } from "./projection.ts";
+import { backproject } from "./projection.ts";
 import type { PerAxis } from "./projection.ts";
 import type { InnerRule } from "./rules/rule.ts";
 import { tensorOf } from "./rules/tensorOf.ts";
 
 export interface UpdateInput {
-  /** W and its gradient G, both [m, n]. */
+  /** W [m, n]. */
   readonly weight: tf.Tensor2D;
-  readonly gradient: tf.Tensor2D;
+  /** R = P·G·Qᵀ. */
+  readonly reduced: tf.Tensor2D;
   readonly bases: PerAxis<tf.Tensor2D>;
   readonly state: Named<tf.Tensor>;
   /** What the rule asks for, of this matrix's own learning rate η. */
@@ -16,7 +17,7 @@ export interface UpdateInput {
 }
 
 export interface UpdateOptions {
-  readonly rule: InnerRule;
+  readonly inner: InnerRule;
   /** α. */
   readonly scale: number;
   /** λ, of this matrix. */
@@ -24,14 +25,14 @@ export interface UpdateOptions {
 }
 
 /**
- * One step of GaLore (Zhao et al. 2024, algorithm 1): R = P·G·Qᵀ, N from the rule, W ← W − α·Pᵀ·(η·N)·Q; then, as the published code,
+ * One step of GaLore (Zhao et al. 2024, algorithm 1): N from the rule, W ← W − α·Pᵀ·(η·N)·Q; then, as the published code,
  * W ← W − η·λ·W on the whole updated weight, not scaled by α. Pure and traceable.
  */
 export function updateMatrix(
-  { weight, gradient, bases, state, scalars }: UpdateInput,
-  { rule, scale, weightDecay }: UpdateOptions,
+  { weight, reduced, bases, state, scalars }: UpdateInput,
+  { inner, scale, weightDecay }: UpdateOptions,
 ): { readonly weight: tf.Tensor2D; readonly state: Named<tf.Tensor> } {
-  const result = rule.step({ reduced: project(gradient, bases), state, scalars });
+  const result = inner.step({ reduced, state, scalars });
   const updated: tf.Tensor2D = tf.sub(weight, backproject(tf.mul(result.step, scale), bases));
   if (weightDecay === 0) return { weight: updated, state: result.state };
   const keep = tf.sub(1, tf.mul(tensorOf(scalars, "learningRate"), weightDecay));

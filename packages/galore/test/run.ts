@@ -1,23 +1,13 @@
-import { createGenerator, float32, PeftError } from "@peftjs/core";
-import type { HostTensor, Named, TensorRunner } from "@peftjs/core";
+import { createGenerator, float32, zeros } from "@peftjs/core";
+import type { HostTensor, Named, ParameterRule, TensorRunner } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { eagerEngine } from "@peftjs/testkit";
 import type * as tf from "@tensorflow/tfjs-core";
-import {
-  afterRefresh,
-  basisFinder,
-  emptyState,
-  firstCosine,
-  GaloreConfig,
-  projectionOf,
-  refreshBases,
-  ruleOf,
-  startClock,
-  turnsBetween,
-  updateMatrix,
-  weightDecayOf,
-} from "../src/index.ts";
-import type { InnerRule, PerAxis, Projection } from "../src/index.ts";
+import { GaloreConfig } from "../src/index.ts";
+import { matrixRule } from "../src/matrixRule.ts";
+import { projectionOf } from "../src/projection.ts";
+import type { PerAxis, Projection } from "../src/projection.ts";
+import { readBases, writeBases } from "../src/state.ts";
 
 const eager = await createEngine(eagerEngine);
 
@@ -30,83 +20,113 @@ export interface RunOptions {
   /** Stands in for what a refresh finds. */
   readonly basis?: (found: PerAxis<HostTensor>, step: number) => PerAxis<HostTensor>;
   readonly runner?: TensorRunner;
+  /** Multiplies gradients. */
+  readonly gradientScale?: number;
 }
 
-/** One matrix under GaLore, step by step: what the plug-in does for every matrix of a model. */
+/** One matrix under its rule, step by step, as a trainer goes about it. */
 export class MatrixRun {
+  readonly rule: ParameterRule;
   readonly projection: Projection;
+  readonly config: GaloreConfig;
   weight: HostTensor;
   state: Named<HostTensor>;
-  bases: PerAxis<HostTensor> | null = null;
   refreshes = 0;
+  updates = 0;
   readonly #options: RunOptions;
-  readonly #config: GaloreConfig;
-  readonly #rule: InnerRule;
-  #clock: ReturnType<typeof startClock>;
-  #step = 0;
-  #sinceReset = 0;
 
   constructor(options: RunOptions) {
+    const { shape, layout = "out_in", weight = zeros(shape) } = options;
     this.#options = options;
-    this.#config = GaloreConfig.parse({ svd: "exact", ...(options.config as object) });
-    this.#rule = ruleOf(this.#config);
-    this.projection = projectionOf(options.shape, { ...this.#config, layout: options.layout ?? "out_in" });
-    this.weight = options.weight ?? float32(new Float32Array(options.shape[0] * options.shape[1]), options.shape);
-    this.state = emptyState(this.#rule, this.projection.reduced);
-    this.#clock = startClock(this.#config);
+    this.config = GaloreConfig.parse({ svd: "exact", ...(options.config as object) });
+    this.projection = projectionOf(shape, { ...this.config, layout });
+    this.rule = matrixRule({ shape, layout, config: this.config });
+    this.weight = weight;
+    this.state = Object.fromEntries(
+      Object.entries(this.rule.state).map(([slot, spec]) => [slot, zeros(spec.shape, spec.dtype)]),
+    );
   }
 
-  async step(gradient: HostTensor): Promise<void> {
-    if (this.#step === this.#clock.next) await this.#refresh(gradient);
-    this.#step++;
-    this.#sinceReset++;
-    const { learningRate, runner = eager } = this.#options;
-    const scalars = Object.entries(this.#rule.scalars(this.#sinceReset, learningRate));
-    const options = { rule: this.#rule, scale: this.#config.scale, weightDecay: weightDecayOf(this.#config) };
-    const program = runner.compile(({ own = {}, bases = {}, state = {}, scalars: inputs = {} }) => {
-      const { weight, gradient: g } = own as { weight: tf.Tensor2D; gradient: tf.Tensor2D };
-      const result = updateMatrix({ weight, gradient: g, bases, state, scalars: inputs }, options);
-      return { own: { weight: result.weight }, state: result.state };
+  get bases(): PerAxis<HostTensor> {
+    return readBases(this.state, this.projection, this.config.basisBits);
+  }
+
+  /** Several gradients are those of micro-batches, already weighted. */
+  async step(...gradients: readonly HostTensor[]): Promise<void> {
+    this.updates++;
+    const { learningRate } = this.#options;
+    const context = { key: "default.weight", updates: this.updates, state: this.state };
+    if (this.rule.refreshDue?.(context) === true) {
+      await this.rule.refresh?.({ ...context, values: await this.#values(gradients), runner: this.#runner });
+      const { basis } = this.#options;
+      if (basis !== undefined) writeBases(this.state, basis(this.bases, this.updates - 1), this.config.basisBits);
+      this.refreshes++;
+    }
+    const { gradientScale } = this.#options;
+    const scalars = {
+      ...this.rule.scalars({ ...context, learningRate }),
+      ...(gradientScale !== undefined && { gradientScale }),
+    };
+    const gradient = await this.#gradient(gradients);
+    const program = this.#runner.compile(({ own = {}, state = {}, scalars: numbers = {} }) => {
+      const { parameter, gradient: g } = own as { parameter: tf.Tensor; gradient: tf.Tensor };
+      const clip = (numbers["gradientScale"] as tf.Scalar | undefined) ?? null;
+      const result = this.rule.update({ parameter, gradient: g, state, scalars: numbers, gradientScale: clip });
+      return { own: { parameter: result.parameter }, state: result.state };
     });
     const results = await program.run({
-      own: { weight: this.weight, gradient },
-      bases: this.bases as Named<HostTensor>,
+      own: { parameter: this.weight, gradient },
       state: this.state,
-      scalars: Object.fromEntries(scalars.map(([name, value]) => [name, float32([value], [])])),
+      scalars: Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, float32([value], [])])),
     });
     await program.dispose();
-    this.weight = results["own"]?.["weight"] as HostTensor;
-    this.state = results["state"] ?? {};
+    this.weight = results["own"]?.["parameter"] as HostTensor;
+    this.state = { ...this.state, ...results["state"] };
   }
 
-  async #refresh(gradient: HostTensor): Promise<void> {
-    const [config, previous] = [this.#config, this.bases];
-    const finder = basisFinder(config, this.#options.runner ?? eager);
-    const generator = createGenerator(config.seed + this.#step);
-    const found = await refreshBases(gradient, { finder, previous, config, projection: this.projection, generator });
-    await finder.dispose();
-    this.bases = this.#options.basis?.(found, this.#step) ?? found;
-    this.refreshes++;
-    const cosine = previous === null ? null : firstCosine(this.bases, previous);
-    this.#clock = afterRefresh(this.#clock, { step: this.#step, cosine, adaptiveGap: config.adaptiveGap });
-    if (previous === null) return;
-    if (config.momentOnRefresh === "reset") {
-      this.state = emptyState(this.#rule, this.projection.reduced);
-      this.#sinceReset = 0;
+  get #runner(): TensorRunner {
+    return this.#options.runner ?? eager;
+  }
+
+  /** What a refresh is given: the gradient of the step, or the sketch of its first micro-batch. */
+  async #values(gradients: readonly HostTensor[]): Promise<Named<HostTensor>> {
+    const { sketch, sketchInputs } = this.rule;
+    if (sketch === undefined) return { gradient: sum(gradients) };
+    const inputs = sketchInputs?.({ key: "default.weight", updates: this.updates, state: this.state }) ?? {};
+    return this.#traced({ gradient: { gradient: gradients[0] as HostTensor }, inputs }, ({ gradient, inputs: x }) =>
+      sketch(gradient?.["gradient"] as tf.Tensor, x ?? {}),
+    );
+  }
+
+  /** What `update` is given. */
+  async #gradient(gradients: readonly HostTensor[]): Promise<HostTensor> {
+    const { reduce } = this.rule;
+    if (reduce === undefined) return sum(gradients);
+    const reduced: HostTensor[] = [];
+    for (const gradient of gradients) {
+      const { r } = await this.#traced({ g: { gradient }, state: this.state }, ({ g, state }) => ({
+        r: reduce(g?.["gradient"] as tf.Tensor, state ?? {}),
+      }));
+      reduced.push(r as HostTensor);
     }
-    if (config.momentOnRefresh === "project") await this.#carry(turnsBetween(previous, this.bases));
+    return sum(reduced);
   }
 
-  async #carry(turns: PerAxis<HostTensor>): Promise<void> {
-    const { carry } = this.#rule;
-    if (carry === undefined)
-      throw new PeftError("CARRY_UNSUPPORTED", "This rule's state has no form in another basis.");
-    const { reduced } = this.projection;
-    const program = eager.compile(({ state = {}, turns: t = {} }) => ({
-      state: carry(state, { reduced, turns: t as PerAxis<tf.Tensor2D> }),
-    }));
-    this.state = (await program.run({ state: this.state, turns: turns as Named<HostTensor> }))["state"] ?? {};
+  async #traced(
+    args: Readonly<Record<string, Named<HostTensor>>>,
+    fn: (args: Readonly<Record<string, Named<tf.Tensor>>>) => Named<tf.Tensor>,
+  ): Promise<Named<HostTensor>> {
+    const program = this.#runner.compile((inputs) => ({ results: fn(inputs) }));
+    const { results = {} } = await program.run(args);
+    await program.dispose();
+    return results;
   }
+}
+
+export function sum(tensors: readonly HostTensor[]): HostTensor {
+  const [first, ...others] = tensors as [HostTensor];
+  const data = Float32Array.from(first.data, (x, i) => others.reduce((all, { data: y }) => all + (y[i] as number), x));
+  return float32(data, first.shape);
 }
 
 export function of(rows: readonly (readonly number[])[]): HostTensor {

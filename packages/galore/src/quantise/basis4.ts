@@ -1,7 +1,6 @@
 import { float32, int32, sizeOf } from "@peftjs/core";
-import type { HostTensor, Named } from "@peftjs/core";
+import type { HostTensor, Named, TensorSpec } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
-import type { Slot } from "../rules/rule.ts";
 import { tensorOf } from "../rules/tensorOf.ts";
 import { unpackDigits } from "./digits.ts";
 
@@ -11,12 +10,11 @@ const LEVELS = 15;
 /** Codes in an integer. */
 const PER_WORD = 8;
 
+type Parts<T> = Readonly<Record<"codes" | "scales" | "zeros", T>>;
+export type Basis4 = Parts<HostTensor>;
+
 /** The tensors of a basis of this shape in four bits. */
-export function basis4Slots(shape: readonly number[]): {
-  readonly codes: Slot;
-  readonly scales: Slot;
-  readonly zeros: Slot;
-} {
+export function basis4Slots(shape: readonly number[]): Parts<TensorSpec> {
   const groups = Math.ceil(sizeOf(shape) / GROUP);
   return {
     codes: { shape: [groups, GROUP / PER_WORD], dtype: "int32" },
@@ -51,7 +49,7 @@ function roundToEven(x: number): number {
 }
 
 /** A basis in four bits (Q-GaLore, Zhang et al. 2024, section 3.3), groups of 256 numbers in row-major order; the last one may be shorter. */
-export function quantizeBasis({ data, shape }: HostTensor): Named<HostTensor> {
+export function quantizeBasis({ data, shape }: HostTensor): Basis4 {
   const { codes: packed, scales, zeros } = basis4Slots(shape);
   const words = new Int32Array(sizeOf(packed.shape));
   const [scaleOf, zeroOf] = [new Float32Array(sizeOf(scales.shape)), new Float32Array(sizeOf(zeros.shape))];
@@ -81,4 +79,15 @@ export function dequantizeBasis(parts: Named<tf.Tensor>, shape: readonly [number
   const column = (x: tf.Tensor): tf.Tensor => tf.reshape(x, [-1, 1]);
   const values = tf.mul(tf.sub(tf.cast(unpackDigits(codes, 4), "float32"), column(zeros)), column(scales));
   return tf.reshape(tf.slice(tf.reshape(values, [-1]), [0], [sizeOf(shape)]), [...shape]);
+}
+
+/** The same numbers on the host. */
+export function readBasis4({ codes, scales, zeros }: Basis4, shape: readonly number[]): HostTensor {
+  const values = new Float32Array(sizeOf(shape));
+  values.forEach((_, i) => {
+    const group = Math.floor(i / GROUP);
+    const code = ((codes.data[i >> 3] as number) >>> (4 * (i % PER_WORD))) & LEVELS;
+    values[i] = (code - (zeros.data[group] as number)) * (scales.data[group] as number);
+  });
+  return float32(values, shape);
 }

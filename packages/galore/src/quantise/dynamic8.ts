@@ -1,5 +1,5 @@
-import type { Slot } from "../rules/rule.ts";
 import { sizeOf } from "@peftjs/core";
+import type { TensorSpec } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { packBytes, unpackDigits } from "./digits.ts";
 
@@ -51,7 +51,7 @@ export interface Quantized {
 }
 
 /** The tensors of a quantised tensor of this shape. Zeros are a tensor of zeros. */
-export function quantizedSlots(shape: readonly number[]): { readonly codes: Slot; readonly scales: Slot } {
+export function quantizedSlots(shape: readonly number[]): { readonly codes: TensorSpec; readonly scales: TensorSpec } {
   const blocks = Math.ceil(sizeOf(shape) / BLOCK);
   return { codes: { shape: [blocks, BLOCK / 4], dtype: "int32" }, scales: { shape: [blocks], dtype: "float32" } };
 }

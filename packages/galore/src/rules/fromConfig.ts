@@ -8,7 +8,7 @@ import { sgdRule } from "./sgd.ts";
 export type RuleConfig = Pick<GaloreConfig, "rule" | "beta1" | "beta2" | "epsilon" | "epsMode" | "adafactorBeta1">;
 
 /** The rule that the options name, with its own defaults. */
-export function ruleOf({ rule, beta1, beta2, epsilon, epsMode, adafactorBeta1 }: RuleConfig): InnerRule {
+export function innerRule({ rule, beta1, beta2, epsilon, epsMode, adafactorBeta1 }: RuleConfig): InnerRule {
   if (rule === "sgd") return sgdRule;
   if (rule === "adafactor") return adafactorRule({ beta1: adafactorBeta1 });
   const bytes = rule === "adamw8bit";

@@ -1,7 +1,6 @@
-import type { Named } from "@peftjs/core";
+import type { Named, TensorSpec } from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
 import { dequantize8, quantize8, quantizedSlots } from "../quantise/dynamic8.ts";
-import type { Slot } from "./rule.ts";
 import { tensorOf } from "./tensorOf.ts";
 
 /** The mean of gradients, which has signs, and that of squared ones, which has none. */
@@ -9,7 +8,7 @@ type Moment = "m" | "v";
 
 /** How moments lie in state tensors. `read` and `write` are traceable. */
 export interface MomentStorage {
-  slots(moment: Moment, reduced: readonly [number, number]): Named<Slot>;
+  slots(moment: Moment, reduced: readonly [number, number]): Readonly<Record<string, TensorSpec>>;
   read(moment: Moment, state: Named<tf.Tensor>, reduced: readonly [number, number]): tf.Tensor2D;
   write(moment: Moment, value: tf.Tensor2D): Named<tf.Tensor>;
 }

@@ -1,12 +1,6 @@
-import type { DType, Named } from "@peftjs/core";
+import type { Named, TensorSpec } from "@peftjs/core";
 import type * as tf from "@tensorflow/tfjs-core";
 import type { PerAxis } from "../projection.ts";
-
-/** A state tensor; zero before the first step. */
-export interface Slot {
-  readonly shape: readonly number[];
-  readonly dtype: DType;
-}
 
 export interface RuleInput {
   /** R, the projected gradient. */
@@ -24,8 +18,8 @@ export interface RuleOutput {
 
 /** An optimizer inside the subspace. `step` and `carry` are pure and traceable. */
 export interface InnerRule {
-  /** State tensors for a projected gradient of this shape, by name. */
-  slots(reduced: readonly [number, number]): Named<Slot>;
+  /** State tensors for a projected gradient of this shape, by name; zero before the first step. */
+  slots(reduced: readonly [number, number]): Readonly<Record<string, TensorSpec>>;
   /** What changes from step to step; `step` counts from 1, and from 1 again after a reset. `learningRate` is among them. */
   scalars(step: number, learningRate: number): Readonly<Record<string, number>>;
   step(input: RuleInput): RuleOutput;
