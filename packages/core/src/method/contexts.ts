@@ -182,8 +182,8 @@ export interface ParameterGroup {
   readonly learningRate?: number;
   readonly weightDecay?: number;
   /**
-   * Multiplies the update of each element, decay included; of a shape that broadcasts to the parameter's. Elements with factor 0 keep
-   * their bits.
+   * Multiplies the update of each element, decay included; of a shape that broadcasts to the parameter's. Elements with factor 0 stay
+   * exactly as they are.
    */
   readonly elementScale?: HostTensor;
 }

@@ -13,8 +13,8 @@ export interface ScaledUpdate {
 
 /**
  * p + s ⊙ (p′ − p), traced: the update of each element times its factor, weight decay included, as a learning rate of the element's own
- * would have it. It is exact for optimizers whose update of an element depends on that element alone (SGD, Adam, AdamW). Elements with
- * s = 0 keep the bits of p, those with s = 1 have the bits of p′.
+ * would have it, if the update of an element depends on that element alone (SGD, Adam, AdamW). Where s is 0 the result is p, and where
+ * it is 1 p′, without rounding, whatever the other one is.
  */
 export function scaledUpdate({ before, after, scale }: ScaledUpdate): tf.Tensor {
   const scaled = tf.add(before, tf.mul(tf.sub(after, before), scale));

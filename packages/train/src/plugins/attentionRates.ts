@@ -20,7 +20,7 @@ export const AttentionRatesConfig = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'Of fused layers: the roles whose outputs learn, e.g. ["query", "value"]; those of other roles keep their bits. Default: all. Layers of their own are chosen by the method\'s targets.',
+      'Of fused layers: the roles whose outputs learn, e.g. ["query", "value"]; those of other roles stay exactly as they are. Default: all. Layers of their own are chosen by the method\'s targets.',
     ),
   headLrFactor: z.number().positive().default(1).describe("Factor on the learning rate of the task head."),
   embeddingLr: z

@@ -1,0 +1,107 @@
+import { PeftError } from "@peftjs/core";
+import type { AttachedPlugin, PluginRecord, PluginRun, Plugins } from "@peftjs/core";
+import type { EventBus } from "../events.ts";
+import { PlanLoss } from "./planLoss.ts";
+import type { PlanLossOptions } from "./planLoss.ts";
+
+export interface PluginRunsOptions extends PlanLossOptions {
+  readonly plugins: Plugins;
+  readonly events: EventBus;
+}
+
+/** The plug-ins of a model during one run: what they decide, keep and record. */
+export class PluginRuns {
+  readonly #options: PluginRunsOptions;
+  readonly #loss: PlanLoss;
+  #runs: readonly (AttachedPlugin & { readonly run: PluginRun })[] = [];
+  #records: { readonly plugin: string; readonly record: PluginRecord }[] = [];
+  /** The step that is about to be done. */
+  #step = 1;
+
+  constructor(options: PluginRunsOptions) {
+    this.#options = options;
+    this.#loss = new PlanLoss(options);
+  }
+
+  /** Whether some step may leave blocks out. */
+  get choosesBlocks(): boolean {
+    return this.#choosers.length > 0;
+  }
+
+  /** Names and configs: a run goes on under the same. */
+  get fingerprint(): Readonly<Record<string, unknown>> {
+    return Object.fromEntries(this.#options.plugins.attached.map(({ plugin, config }) => [plugin.name, config]));
+  }
+
+  /** What the run's next steps depend on, by plug-in. */
+  get state(): Readonly<Record<string, unknown>> {
+    const states = this.#runs.map(({ plugin, run }) => [plugin.name, run.state?.()] as const);
+    return Object.fromEntries(states.filter(([, state]) => state !== undefined));
+  }
+
+  /**
+   * @param interrupted what `state` was when the run was interrupted, and what had been recorded.
+   * @throws PeftError what a plug-in finds wrong with the model, and `PLUGIN_CONFLICT`.
+   */
+  start(interrupted: {
+    readonly state: Readonly<Record<string, unknown>>;
+    readonly records: readonly { readonly plugin: string; readonly record: PluginRecord }[];
+  }): void {
+    const { plugins } = this.#options;
+    this.#records = [...interrupted.records];
+    this.#runs = plugins.attached.map(({ plugin, config }) => ({
+      ...{ plugin, config },
+      run:
+        plugin.start?.({
+          ...{ config, parameters: plugins.parameters(), sites: plugins.sites, blocks: plugins.blocks },
+          responsive: plugins.responsive(),
+          state: interrupted.state[plugin.name],
+          tools: {
+            loss: (options) => this.#loss.loss(options),
+            record: (entry) => this.#record(plugin.name, entry),
+            warn: this.#warn,
+          },
+        }) ?? {},
+    }));
+    const [first, second] = this.#choosers;
+    if (first === undefined || second === undefined) return;
+    throw new PeftError(
+      "PLUGIN_CONFLICT",
+      `The plug-ins "${first.plugin.name}" and "${second.plugin.name}" both choose the blocks that learn in a step. Use one of them.`,
+    );
+  }
+
+  /** The blocks that learn in a step; undefined: all. */
+  async beforeStep(step: number): Promise<readonly number[] | undefined> {
+    this.#step = step;
+    let blocks: readonly number[] | undefined;
+    for (const { run } of this.#runs) {
+      const choice = await run.beforeStep?.(step);
+      if (run.choosesBlocks === true) blocks = choice?.blocks;
+    }
+    return blocks;
+  }
+
+  /** Files about the run, by name. */
+  report(): Readonly<Record<string, string>> {
+    const files = this.#runs.map(({ plugin, config }) => {
+      const own = this.#records.filter((entry) => entry.plugin === plugin.name).map(({ record }) => record);
+      return plugin.report?.(own, config) ?? {};
+    });
+    return Object.assign({}, ...files) as Readonly<Record<string, string>>;
+  }
+
+  async dispose(): Promise<void> {
+    await this.#loss.dispose();
+  }
+
+  get #choosers(): readonly (AttachedPlugin & { readonly run: PluginRun })[] {
+    return this.#runs.filter(({ run }) => run.choosesBlocks === true);
+  }
+
+  #record(plugin: string, entry: Readonly<Record<string, unknown>>): void {
+    const record = { ...entry, step: this.#step };
+    this.#records.push({ plugin, record });
+    this.#options.events.emit("plugin", { step: this.#step, plugin, record });
+  }
+}
