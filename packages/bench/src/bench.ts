@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PeftError } from "@peftjs/core";
+import type { Published } from "./experiment.ts";
 import { markdownReport } from "./report.ts";
 import type { References } from "./report.ts";
 import { runKey, StoredRun } from "./results.ts";
@@ -19,6 +20,8 @@ export interface BenchOptions extends SpawnOptions {
   readonly title: string;
   /** Shown below the methods. */
   readonly references?: References;
+  /** Shown in a table of their own. */
+  readonly published?: Published | undefined;
   readonly onRun?: (progress: BenchProgress) => void;
 }
 
@@ -40,6 +43,7 @@ export interface BenchProgress {
 export async function runBench(options: BenchOptions): Promise<readonly RunResult[]> {
   const { runs, out } = options;
   makeFolder(join(out, "runs"));
+  const { title, references, published } = options;
   const results: RunResult[] = [];
   for (const [index, spec] of runs.entries()) {
     const progress = { number: index + 1, of: runs.length, spec };
@@ -52,10 +56,7 @@ export async function runBench(options: BenchOptions): Promise<readonly RunResul
     results.push(result);
     options.onRun?.({ ...progress, result, kept: kept !== null });
     writeWhole(join(out, "results.json"), json(results));
-    writeWhole(
-      join(out, "report.md"),
-      markdownReport({ title: options.title, runs, results, references: options.references }),
-    );
+    writeWhole(join(out, "report.md"), markdownReport({ title, runs, results, references, published }));
   }
   return results;
 }

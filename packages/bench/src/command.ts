@@ -8,8 +8,9 @@ import { bagOfWordsScores } from "./bagOfWords.ts";
 import { presetNames, readExperiment, readMethodSettings } from "./experiment.ts";
 import { registeredMethods } from "./methods.ts";
 import { planRuns } from "./plan.ts";
+import { registeredPlugins } from "./plugins.ts";
 import { CommandFailed } from "./program.ts";
-import { plainTable, summaryTable } from "./report.ts";
+import { plainTable, publishedTable, summaryTable } from "./report.ts";
 import type { RunSpec } from "./results.ts";
 
 interface BenchFlags {
@@ -31,7 +32,11 @@ export function benchCommand(): Command {
   return new Command("bench")
     .description("Compare methods on the same base model, data and seeds.")
     .option("--preset <name>", `${presetNames.join(", ")}, or the path of a .yaml file`, "quick")
-    .option("--methods <names>", "only these methods, separated by commas", names)
+    .option(
+      "--methods <names>",
+      "only these methods, separated by commas, with plug-ins as in lora+ist; all: every method",
+      names,
+    )
     .option("--tasks <names>", "only these tasks, separated by commas", names)
     .option("--seeds <numbers>", "these seeds, separated by commas", numbers)
     .option("--model <folder>", "base model folder (default: the embedded one)")
@@ -45,11 +50,15 @@ export function benchCommand(): Command {
 }
 
 async function bench(flags: BenchFlags): Promise<void> {
-  const methods = registeredMethods();
+  const experiment = readExperiment(flags.preset);
+  const published = experiment.published ?? undefined;
   const runs = planRuns({
-    experiment: readExperiment(flags.preset),
+    experiment,
     settings: readMethodSettings(),
-    allMethods: methods.list().map((method) => method.name),
+    allMethods: registeredMethods()
+      .list()
+      .map((method) => method.name),
+    allPlugins: registeredPlugins().map((plugin) => plugin.name),
     allTasks: listTasks().map((task) => task.name),
     methods: flags.methods,
     tasks: flags.tasks,
@@ -66,6 +75,7 @@ async function bench(flags: BenchFlags): Promise<void> {
       runs,
       title: `PEFT.js comparison: ${presetTitle(flags.preset)}`,
       references: bagOfWordsScores(),
+      published,
       fresh: flags.fresh === true,
       timeoutMilliseconds: flags.timeout * 60_000,
       signal,
@@ -74,7 +84,11 @@ async function bench(flags: BenchFlags): Promise<void> {
   );
   const failed = results.filter((result) => result.status === "error").length;
   if (flags.json === true) process.stdout.write(`${JSON.stringify(results)}\n`);
-  else process.stdout.write(`${plainTable(summaryTable(results, bagOfWordsScores()))}\n`);
+  else {
+    const tables = [summaryTable(results, bagOfWordsScores())];
+    if (published !== undefined) tables.push(publishedTable(results, published));
+    process.stdout.write(`${tables.map(plainTable).join("\n\n")}\n`);
+  }
   process.stderr.write(
     `${runs.length} runs, ${failed} failed, ${((performance.now() - started) / 1000).toFixed(0)} s. Report: ${out}/report.md\n`,
   );

@@ -7,17 +7,35 @@ import { experimentsFolder } from "./paths.ts";
 
 const positive = z.int().positive();
 
-/** How one method is trained in the comparison. */
-const MethodSettings = z.strictObject({
-  method: z.string().optional().describe("The registered method, for a further row of the table with other settings."),
-  learningRate: z.number().positive(),
-  config: z.record(z.string(), z.unknown()).default({}).describe("The method's own settings."),
+/** How a row of the table is trained; what an entry with an addition does not say is that of the row it adds to. */
+const RowSettings = z.strictObject({
+  method: z
+    .string()
+    .describe("The registered method, for a further row of the table with other settings.")
+    .exactOptional(),
+  learningRate: z.number().positive().exactOptional(),
+  config: z.record(z.string(), z.unknown()).describe("The method's own settings.").exactOptional(),
+  plugins: z
+    .record(z.string(), z.record(z.string(), z.unknown()))
+    .describe("Training plug-ins and their settings.")
+    .exactOptional(),
 });
+export type RowSettings = z.infer<typeof RowSettings>;
+
+const MethodsFile = z.record(z.string(), RowSettings);
+export type MethodsFile = z.infer<typeof MethodsFile>;
+
+/** Scores of others, in percent, to be shown beside the rows of the same names. */
+const Published = z.strictObject({ source: z.string(), scores: z.record(z.string(), z.number()) });
+export type Published = z.infer<typeof Published>;
 
 /** A preset: what is compared and for how long. */
 export const Experiment = z.strictObject({
   tasks: z.union([z.literal("all"), z.array(z.string()).min(1)]),
+  /** Rows of the table; "all" is every method with its variants, also as an entry of the list. */
   methods: z.union([z.literal("all"), z.array(z.string()).min(1)]).default("all"),
+  /** Rows of this preset alone, in the form of methods.yaml. */
+  variants: MethodsFile.default({}),
   seeds: z.array(z.int().min(0)).min(1),
   batchSize: positive.default(16),
   maxLength: positive.default(64),
@@ -32,14 +50,12 @@ export const Experiment = z.strictObject({
     dev: positive,
     test: positive,
   }),
+  published: Published.nullable().default(null),
 });
 export type Experiment = z.infer<typeof Experiment>;
 
-const MethodsFile = z.record(z.string(), MethodSettings);
-export type MethodsFile = z.infer<typeof MethodsFile>;
-
 /** Presets that ship with the package. */
-export const presetNames = ["quick", "smoke", "full"] as const;
+export const presetNames = ["quick", "smoke", "full", "ist", "attention"] as const;
 
 /** Reads a preset by name, or a YAML file by path. Throws `PRESET_NOT_FOUND`, `PRESET_INVALID`. */
 export function readExperiment(preset: string): Experiment {
@@ -54,8 +70,8 @@ export function readExperiment(preset: string): Experiment {
 }
 
 /**
- * Learning rate and settings of every row of the table, by name: a registered method, or a variant that names its `method`. `default`
- * serves the methods without an entry.
+ * Settings of the rows of the table, by name: a registered method; a variant that names its `method`; `+NAME`, what a row gets by an
+ * addition to its name; or a row with such an addition. `default` serves the methods without an entry.
  */
 export function readMethodSettings(): MethodsFile {
   return read(join(experimentsFolder, "methods.yaml"), MethodsFile);

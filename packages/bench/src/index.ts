@@ -2,6 +2,7 @@ export { bagOfWordsScores } from "./bagOfWords.ts";
 export { benchCommand } from "./command.ts";
 export { exitCode, printError, runProgram } from "./program.ts";
 export { registeredMethods } from "./methods.ts";
+export { pluginNamed, registeredPlugins } from "./plugins.ts";
 export { runBench } from "./bench.ts";
 export type { BenchOptions, BenchProgress } from "./bench.ts";
 export { planRuns } from "./plan.ts";

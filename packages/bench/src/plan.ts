@@ -1,12 +1,14 @@
-import { didYouMean, PeftError } from "@peftjs/core";
 import type { Experiment, MethodsFile } from "./experiment.ts";
 import type { RunSpec } from "./results.ts";
+import { chooseRows, rowOf, unknown } from "./rows.ts";
+import type { RowNames } from "./rows.ts";
 
 export interface PlanOptions {
   readonly experiment: Experiment;
   readonly settings: MethodsFile;
-  /** Names of all registered methods, to which the settings may add variants, and of all embedded tasks. */
+  /** Names of all registered methods and plug-ins, to which the settings may add variants, and of all embedded tasks. */
   readonly allMethods: readonly string[];
+  readonly allPlugins: readonly string[];
   readonly allTasks: readonly string[];
   /** Choices that narrow the preset. */
   readonly methods?: readonly string[] | undefined;
@@ -24,31 +26,36 @@ export interface PlanOptions {
  * the default takes no longer as methods are added, and a run's score does not depend on which others were chosen.
  */
 export function planRuns(options: PlanOptions): RunSpec[] {
-  const { experiment } = options;
-  const allMethods = withVariants(options.allMethods, options.settings);
-  const methods = choose("method", options.methods ?? listOf(experiment.methods, allMethods), allMethods);
-  const tasks = choose("task", options.tasks ?? listOf(experiment.tasks, options.allTasks), options.allTasks);
+  const { experiment, allTasks } = options;
+  const names = rowNames(options);
+  const methods = chooseRows(options.methods ?? experiment.methods, names);
+  const tasks = chooseTasks(options.tasks ?? experiment.tasks, allTasks);
   const seeds = options.seeds ?? experiment.seeds;
   const shared = sharedSettings(options);
   return seeds.flatMap((seed) =>
     tasks.flatMap((task) =>
-      methods.map((method) => ({ ...shared, ...methodSettings(options.settings, method), method, task, seed })),
+      methods.map((method) => ({ ...shared, ...ownSettings(method, names.settings), method, task, seed })),
     ),
   );
 }
 
 /** Training rows of one run: min(preset's rows, budget / (epochs × runs)), a whole number of batches. */
-export function rowsPerRun(experiment: Experiment, allMethods: readonly string[], allTasks: readonly string[]): number {
+export function rowsPerRun(experiment: Experiment, perSeed: number): number {
   const { train, budget } = experiment.rows;
   if (budget === null) return train;
-  const runs =
-    listOf(experiment.methods, allMethods).length * listOf(experiment.tasks, allTasks).length * experiment.seeds.length;
+  const runs = perSeed * experiment.seeds.length;
   const batches = Math.floor(budget / (experiment.epochs * runs * experiment.batchSize));
   return Math.min(train, Math.max(1, batches) * experiment.batchSize);
 }
 
+function rowNames({ experiment, settings, allMethods, allPlugins }: PlanOptions): RowNames {
+  return { settings: { ...settings, ...experiment.variants }, methods: allMethods, plugins: allPlugins };
+}
+
 function sharedSettings(options: PlanOptions) {
-  const { experiment } = options;
+  const { experiment, allTasks } = options;
+  const methods = chooseRows(experiment.methods, rowNames(options));
+  const tasks = chooseTasks(experiment.tasks, allTasks);
   return {
     model: options.model ?? null,
     engine: options.engine,
@@ -57,42 +64,28 @@ function sharedSettings(options: PlanOptions) {
     warmupFraction: experiment.warmupFraction,
     batchSize: experiment.batchSize,
     maxLength: experiment.maxLength,
-    trainRows: rowsPerRun(experiment, withVariants(options.allMethods, options.settings), options.allTasks),
+    trainRows: rowsPerRun(experiment, methods.length * tasks.length),
     epochs: experiment.epochs,
     devRows: experiment.rows.dev,
     testRows: experiment.rows.test,
   };
 }
 
-/** Every method, and behind it the rows of the settings that are variants of it. */
-function withVariants(methods: readonly string[], settings: MethodsFile): readonly string[] {
-  const variantsOf = (method: string): string[] =>
-    Object.keys(settings).filter((name) => settings[name]?.method === method);
-  return methods.flatMap((method) => [method, ...variantsOf(method)]);
-}
+type OwnSettings = Pick<RunSpec, "learningRate" | "methodConfig" | "variantOf" | "plugins">;
 
-type OwnSettings = Pick<RunSpec, "learningRate" | "methodConfig" | "variantOf">;
-
-function methodSettings(settings: MethodsFile, name: string): OwnSettings {
-  const own = settings[name] ?? settings["default"];
+/** Fields that a row has no use for are left out, so that runs of earlier versions stay the same. */
+function ownSettings(name: string, settings: MethodsFile): OwnSettings {
+  const { method, learningRate, config, plugins } = rowOf(name, settings);
   return {
-    learningRate: own?.learningRate ?? 1e-3,
-    methodConfig: own?.config ?? {},
-    ...(own?.method === undefined ? {} : { variantOf: own.method }),
+    ...{ learningRate, methodConfig: config },
+    ...(method === name ? {} : { variantOf: method }),
+    ...(Object.keys(plugins).length === 0 ? {} : { plugins }),
   };
 }
 
-function listOf(choice: "all" | readonly string[], all: readonly string[]): readonly string[] {
-  return choice === "all" ? all : choice;
-}
-
-function choose(what: "method" | "task", names: readonly string[], known: readonly string[]): readonly string[] {
-  for (const name of names) {
-    if (known.includes(name)) continue;
-    throw new PeftError(
-      what === "method" ? "METHOD_UNKNOWN" : "TASK_UNKNOWN",
-      `There is no ${what} "${name}".${didYouMean(name, known)} Known: ${known.join(", ")}.`,
-    );
-  }
+function chooseTasks(names: "all" | readonly string[], known: readonly string[]): readonly string[] {
+  if (names === "all") return known;
+  const strange = names.find((name) => !known.includes(name));
+  if (strange !== undefined) throw unknown({ code: "TASK_UNKNOWN", what: "task", name: strange, known });
   return [...new Set(names)];
 }

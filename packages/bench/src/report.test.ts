@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { markdownReport, plainTable, standardDeviation, summaryTable } from "./report.ts";
+import { markdownReport, plainTable, publishedTable, summaryTable } from "./report.ts";
 import type { RunResult } from "./results.ts";
+import { standardDeviation } from "./statistics.ts";
 
 const row = (fields: Partial<RunResult>): RunResult => ({
   method: "one",
@@ -69,6 +70,43 @@ describe("the reference row", () => {
     ]);
     expect(summaryTable(results, { a: 0.4 }).at(-1)?.slice(0, 4)).toEqual(["bag of words, all rows", "40.0", "–", "–"]);
     expect(summaryTable(results, {}).at(-1)?.[0]).toBe("one");
+  });
+});
+
+describe("columns about plug-ins", () => {
+  it("stand in the table when a run has something to put there", () => {
+    const [heading, plain, steered] = summaryTable([
+      row({}),
+      row({ method: "two", learningShare: 0.25, pluginMilliseconds: 2 }),
+      row({ method: "two", seed: 1, learningShare: 0.35, pluginMilliseconds: 4 }),
+    ]);
+    expect(heading?.slice(-2)).toEqual(["learning per step", "plug-in ms/step"]);
+    expect(plain?.slice(-3)).toEqual(["100 MiB", "–", "–"]);
+    expect(steered?.slice(-3)).toEqual(["100 MiB", "30.0 %", "3.0"]);
+  });
+
+  it("leave the reference row as long as the others", () => {
+    const rows = summaryTable([row({ learningShare: 1, pluginMilliseconds: 0 })], { a: 0.4 });
+    expect(new Set(rows.map(({ length }) => length)).size).toBe(1);
+  });
+});
+
+describe("published scores", () => {
+  const published = { source: "Of others.", scores: { one: 83.25, three: 90 } };
+
+  it("stand beside the means of the rows that ran", () => {
+    const results = [row({}), row({ task: "b", score: 0.6 }), row({ method: "two" })];
+    expect(publishedTable(results, published)).toEqual([
+      ["method", "mean here", "published"],
+      ["one", "55.0", "83.25"],
+    ]);
+    expect(publishedTable([row({}), failed], published)[1]).toEqual(["one", "–", "83.25"]);
+  });
+
+  it("are a section of the report", () => {
+    const text = markdownReport({ title: "T", runs: [], results: [row({})], published });
+    expect(text).toContain("## Published\n\nOf others.\n\n| method | mean here | published |");
+    expect(markdownReport({ title: "T", runs: [], results: [row({})] })).not.toContain("Published");
   });
 });
 

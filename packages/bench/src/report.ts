@@ -1,11 +1,14 @@
 import { cpus, totalmem } from "node:os";
+import type { Published } from "./experiment.ts";
 import type { RunResult, RunSpec } from "./results.ts";
+import { mean, meanOrNull, standardDeviation } from "./statistics.ts";
 
 export interface ReportInput {
   readonly title: string;
   readonly runs: readonly RunSpec[];
   readonly results: readonly RunResult[];
   readonly references?: References | undefined;
+  readonly published?: Published | undefined;
 }
 
 /** Scores to compare with, per task: what a linear model on bags of words reaches. */
@@ -20,13 +23,28 @@ interface MethodSummary {
   readonly total: number | null;
   readonly stepMilliseconds: number | null;
   readonly peakMemoryBytes: number | null;
+  readonly learningShare: number | null;
+  readonly pluginMilliseconds: number | null;
   readonly failed: number;
 }
+
+/** Columns that stand in the table when a run has something to put there. */
+interface PluginColumn {
+  readonly title: string;
+  readonly field: "learningShare" | "pluginMilliseconds";
+  readonly format: (value: number) => string;
+}
+
+const PLUGIN_COLUMNS: readonly PluginColumn[] = [
+  { title: "learning per step", field: "learningShare", format: (share) => `${percent(share)} %` },
+  { title: "plug-in ms/step", field: "pluginMilliseconds", format: (time) => time.toFixed(1) },
+];
 
 /** The comparison as rows of cells, the first being the heading. */
 export function summaryTable(results: readonly RunResult[], references: References = {}): string[][] {
   const tasks = unique(results.map((r) => r.task));
   const metrics = new Map(results.filter((r) => r.metric !== "").map((r) => [r.task, r.metric]));
+  const extra = PLUGIN_COLUMNS.filter(({ field }) => results.some((result) => result[field] !== undefined));
   const heading = [
     "method",
     ...tasks.map((task) => (metrics.has(task) ? `${task} (${metrics.get(task) ?? ""})` : task)),
@@ -35,29 +53,30 @@ export function summaryTable(results: readonly RunResult[], references: Referenc
     "share",
     "ms/step",
     "peak memory",
+    ...extra.map(({ title }) => title),
   ];
-  const rows = summarise(results).map((summary) => summaryRow(summary, tasks));
+  const rows = summarise(results).map((summary) => [
+    ...summaryRow(summary, tasks),
+    ...extra.map(({ field, format }) => optional(summary[field], format)),
+  ]);
   const known = tasks.map((task) => references[task]);
-  return known.every((score) => score === undefined) ? [heading, ...rows] : [heading, ...rows, referenceRow(known)];
+  return known.every((score) => score === undefined)
+    ? [heading, ...rows]
+    : [heading, ...rows, referenceRow(known, heading.length)];
 }
 
-function referenceRow(scores: readonly (number | undefined)[]): string[] {
+function referenceRow(scores: readonly (number | undefined)[], columns: number): string[] {
   const known = scores.filter((score) => score !== undefined);
-  const cells = scores.map((score) => (score === undefined ? "–" : percent(score)));
-  return [
+  const cells = [
     "bag of words, all rows",
-    ...cells,
+    ...scores.map((score) => (score === undefined ? "–" : percent(score))),
     known.length === scores.length ? percent(mean(known)) : "–",
-    "–",
-    "–",
-    "–",
-    "–",
   ];
+  return [...cells, ...Array.from({ length: columns - cells.length }, () => "–")];
 }
 
 function summaryRow(summary: MethodSummary, tasks: readonly string[]): string[] {
   const perTask = tasks.map((task) => summary.scores.get(task) ?? []);
-  const means = perTask.filter((scores) => scores.length > 0).map(mean);
   const share =
     summary.trainable !== null && summary.total !== null
       ? `${((100 * summary.trainable) / summary.total).toFixed(2)} %`
@@ -65,12 +84,34 @@ function summaryRow(summary: MethodSummary, tasks: readonly string[]): string[] 
   return [
     summary.failed > 0 ? `${summary.method} (${summary.failed} failed)` : summary.method,
     ...perTask.map(scoreCell),
-    means.length === tasks.length ? percent(mean(means)) : "–",
-    summary.trainable?.toLocaleString("en-US") ?? "–",
+    optional(meanOverTasks(summary, tasks), percent),
+    optional(summary.trainable, (count) => count.toLocaleString("en-US")),
     share,
-    summary.stepMilliseconds?.toFixed(1) ?? "–",
-    summary.peakMemoryBytes === null ? "–" : `${(summary.peakMemoryBytes / 2 ** 20).toFixed(0)} MiB`,
+    optional(summary.stepMilliseconds, (time) => time.toFixed(1)),
+    optional(summary.peakMemoryBytes, (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`),
   ];
+}
+
+function optional(value: number | null, format: (value: number) => string): string {
+  return value === null ? "–" : format(value);
+}
+
+/** Null where a task has no score. */
+function meanOverTasks({ scores }: MethodSummary, tasks: readonly string[]): number | null {
+  const means = tasks.flatMap((task) => (scores.has(task) ? mean(scores.get(task) ?? []) : []));
+  return means.length === tasks.length ? mean(means) : null;
+}
+
+/** The rows of which others published a score: mean over the tasks here and there, in percent. */
+export function publishedTable(results: readonly RunResult[], { scores }: Published): string[][] {
+  const tasks = unique(results.map((r) => r.task));
+  const rows = summarise(results).flatMap((summary) => {
+    const score = scores[summary.method];
+    return score === undefined
+      ? []
+      : [[summary.method, optional(meanOverTasks(summary, tasks), percent), score.toFixed(2)]];
+  });
+  return [["method", "mean here", "published"], ...rows];
 }
 
 /** Methods in the order of their first run. Step time is averaged over tasks, memory is the largest. */
@@ -89,6 +130,8 @@ function summarise(results: readonly RunResult[]): MethodSummary[] {
         (peak, r) => (r.peakMemoryBytes === null ? peak : Math.max(peak ?? 0, r.peakMemoryBytes)),
         null,
       ),
+      learningShare: meanOrNull(own.map((r) => r.learningShare)),
+      pluginMilliseconds: meanOrNull(own.map((r) => r.pluginMilliseconds)),
       failed: own.filter((r) => r.status === "error").length,
     };
   });
@@ -111,7 +154,7 @@ export function plainTable(rows: readonly (readonly string[])[]): string {
   return rows.map(line).join("\n");
 }
 
-export function markdownReport({ title, runs, results, references }: ReportInput): string {
+export function markdownReport({ title, runs, results, references, published }: ReportInput): string {
   const details = results.map((r) => [
     r.method,
     r.task,
@@ -127,7 +170,10 @@ export function markdownReport({ title, runs, results, references }: ReportInput
     `# ${title}`,
     settingsParagraph(runs),
     markdownTable(summaryTable(results, references)),
-    "Scores are percent of the task's metric on the test split, at the best epoch on the dev split; mean ± standard deviation over seeds. Trainable counts include the task head; with several tasks they are the first task's. Milliseconds per step: median of a run without its first steps, averaged over tasks. Peak memory: largest resident set of a run's own process. Bag of words: the better of two linear models (words; words and neighbours) trained on all 8,000 rows.",
+    "Scores are percent of the task's metric on the test split, at the best epoch on the dev split; mean ± standard deviation over seeds. Trainable counts include the task head; with several tasks they are the first task's. Milliseconds per step: median of a run without its first steps, averaged over tasks. Peak memory: largest resident set of a run's own process. Bag of words: the better of two linear models (words; words and neighbours) trained on all 8,000 rows. Learning per step: share of the adapter's parameters that learn in a step, where a plug-in chooses. Plug-in ms/step: what it does before steps, mean over all steps, beside the step's own time.",
+    ...(published === undefined
+      ? []
+      : ["## Published", published.source, markdownTable(publishedTable(results, published))]),
     "## Runs",
     markdownTable([["method", "task", "seed", "score", "ms/step", "peak MiB", "seconds", "status"], ...details]),
     ...(failures.length === 0
@@ -146,9 +192,13 @@ function settingsParagraph(runs: readonly RunSpec[]): string {
   const first = runs[0];
   if (first === undefined) return "No runs.";
   const rates = unique(runs.map((r) => `${r.method} ${r.learningRate}`)).join(", ");
+  const plugins = unique(
+    runs.flatMap((r) => (r.plugins === undefined ? [] : `${r.method} ${JSON.stringify(r.plugins)}`)),
+  );
   const processor = cpus()[0]?.model.trim() ?? "unknown processor";
   return [
     `Base model: ${first.model ?? "@peftjs/base-mini"}. ${first.trainRows} training rows, ${first.epochs} epochs, batch ${first.batchSize}, at most ${first.maxLength} tokens, AdamW (decay ${first.weightDecay}), linear schedule with ${100 * first.warmupFraction} % warm-up; learning rates: ${rates}.`,
+    ...(plugins.length === 0 ? [] : [`Training plug-ins: ${plugins.join(", ")}.`]),
     `Engine: ${first.engine}. Machine: ${cpus().length} × ${processor}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}.`,
   ].join("\n");
 }
@@ -163,22 +213,6 @@ export function markdownTable(rows: readonly (readonly string[])[]): string {
 
 function percent(score: number): string {
   return (100 * score).toFixed(1);
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-function meanOrNull(values: readonly (number | null)[]): number | null {
-  const known = values.filter((value) => value !== null);
-  return known.length === 0 ? null : mean(known);
-}
-
-/** Sample standard deviation; null for fewer than two values. */
-export function standardDeviation(values: readonly number[]): number | null {
-  if (values.length < 2) return null;
-  const centre = mean(values);
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
 }
 
 function unique<T>(values: readonly T[]): T[] {

@@ -15,6 +15,10 @@ export const RunResult = z.object({
   stepMilliseconds: z.number().nullable(),
   /** Largest resident set of the run's process. */
   peakMemoryBytes: z.int().nullable(),
+  /** Where a plug-in decides which blocks learn: share of the adapter's parameters that learn in a step, mean over the steps. */
+  learningShare: z.number().optional(),
+  /** Where a plug-in works before steps: its time, mean over the steps. Not part of `stepMilliseconds`. */
+  pluginMilliseconds: z.number().optional(),
   /** Wall time of the run, loading and evaluation included. */
   seconds: z.number(),
   status: z.enum(["ok", "error"]),
@@ -29,6 +33,8 @@ export const RunSpec = z.object({
   /** The registered method of a variant. */
   variantOf: z.string().optional(),
   methodConfig: z.record(z.string(), z.unknown()),
+  /** Training plug-ins and their settings. */
+  plugins: z.record(z.string(), z.record(z.string(), z.unknown())).optional(),
   task: z.string(),
   seed: z.int(),
   /** Model folder; null for the embedded one. */

@@ -5,8 +5,12 @@ import { loadTask } from "@peftjs/data";
 import { createEngine } from "@peftjs/engine";
 import { evaluate } from "@peftjs/train";
 import { registeredMethods } from "./methods.ts";
+import { pluginNamed } from "./plugins.ts";
 import type { RunResult, RunSpec } from "./results.ts";
+import { mean, median } from "./statistics.ts";
 import { fineTune } from "./session/fineTune.ts";
+import { observed } from "./session/observe.ts";
+import type { PluginWork } from "./session/observe.ts";
 import { evaluationPlan, openTextModel } from "./session/textModel.ts";
 
 /** Steps left out of the step time: programs are compiled and caches filled in them. */
@@ -30,11 +34,16 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     newHead: true,
   });
   const stepTimes: number[] = [];
+  const work: PluginWork[] = [];
   const { model } = await fineTune({
     text,
     engine,
     method,
     methodConfig: withPresentModules(spec.methodConfig, text.base),
+    plugins: Object.entries(spec.plugins ?? {}).map(([name, config]) => ({
+      plugin: observed(pluginNamed(name), (done) => work.push(done)),
+      config,
+    })),
     train: task.train.slice(0, spec.trainRows),
     dev: task.dev.slice(0, spec.devRows),
     batchSize: spec.batchSize,
@@ -68,8 +77,18 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     stepMilliseconds: median(stepTimes.slice(Math.min(WARM_UP_STEPS, stepTimes.length - 1))),
     // Node gives kibibytes on every platform.
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+    ...pluginFigures(work),
     seconds: (performance.now() - started) / 1000,
     status: "ok",
+  };
+}
+
+/** Nothing where no plug-in works before steps. */
+function pluginFigures(work: readonly PluginWork[]): Pick<RunResult, "learningShare" | "pluginMilliseconds"> {
+  if (work.length === 0) return {};
+  return {
+    learningShare: mean(work.map(({ learningShare }) => learningShare)),
+    pluginMilliseconds: mean(work.map(({ milliseconds }) => milliseconds)),
   };
 }
 
@@ -87,12 +106,4 @@ export function withPresentModules(
     (module) => typeof module === "string" && names.some((name) => isInModules(name, [module])),
   );
   return { ...config, modulesToSave: present };
-}
-
-/** Null without values. */
-function median(values: readonly number[]): number | null {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  if (sorted.length === 0) return null;
-  return Number.isInteger(middle) ? (sorted[middle - 1]! + sorted[middle]!) / 2 : sorted[Math.floor(middle)]!;
 }

@@ -1,8 +1,23 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseConfig } from "@peftjs/core";
+import { listTasks } from "@peftjs/data";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { planRuns, readExperiment, readMethodSettings, registeredMethods, RunResult, runBench } from "../src/index.ts";
+import {
+  planRuns,
+  pluginNamed,
+  readExperiment,
+  readMethodSettings,
+  registeredMethods,
+  registeredPlugins,
+  RunResult,
+  runBench,
+  runKey,
+  StoredRun,
+} from "../src/index.ts";
+import { presetNames } from "../src/experiment.ts";
+import { rowOf } from "../src/rows.ts";
 import { runOne, withPresentModules } from "../src/runOne.ts";
 import { writeTinyModel } from "./tinyModel.ts";
 
@@ -19,12 +34,14 @@ const allMethods = registeredMethods()
   .list()
   .map(({ name }) => name);
 
+const allPlugins = registeredPlugins().map(({ name }) => name);
+
 function plan(options: { methods?: string[]; tasks: string[] }) {
   const experiment = readExperiment("smoke");
   return planRuns({
     experiment: { ...experiment, rows: { train: 64, budget: null, dev: 16, test: 16 } },
     settings: readMethodSettings(),
-    allMethods,
+    ...{ allMethods, allPlugins },
     allTasks: ["bshift", "wn-sim"],
     model: join(folder, "model"),
     engine: "onnx",
@@ -73,10 +90,64 @@ describe("withPresentModules", () => {
 });
 
 describe("presets", () => {
-  it.each(["quick", "smoke", "full"])("%s is valid, and every registered method has settings of its own", (name) => {
-    const experiment = readExperiment(name);
-    expect(experiment.methods).toBe("all");
-    for (const method of allMethods) expect(Object.keys(readMethodSettings())).toContain(method);
+  const settings = readMethodSettings();
+  const planned = (name: string) =>
+    planRuns({
+      ...{ experiment: readExperiment(name), settings, allMethods, allPlugins, engine: "onnx" },
+      allTasks: listTasks().map((task) => task.name),
+    });
+  const rowsOf = (name: string): string[] => [...new Set(planned(name).map(({ method }) => method))];
+
+  it.each(presetNames)("%s is valid, and its configs are those of its methods and plug-ins", (name) => {
+    for (const { method, variantOf, methodConfig, plugins = {} } of planned(name)) {
+      parseConfig(registeredMethods().get(variantOf ?? method), methodConfig);
+      for (const [plugin, config] of Object.entries(plugins)) parseConfig(pluginNamed(plugin), config);
+    }
+  });
+
+  it("give every registered method settings of its own", () => {
+    for (const method of allMethods) expect(Object.keys(settings)).toContain(method);
+  });
+
+  it("quick compares methods alone, and gives a run the rows that it always had", () => {
+    const quick = planned("quick");
+    expect(quick).toHaveLength(21);
+    for (const run of quick) expect(run).not.toHaveProperty("plugins");
+    expect(quick[0]?.trainRows).toBe(2272);
+  });
+
+  it("full holds the runs that were made before there were plug-ins, as they were", () => {
+    const stored = StoredRun.array().parse(
+      JSON.parse(readFileSync(new URL("../results/full.json", import.meta.url), "utf8")),
+    );
+    const runs = new Map(planned("full").map((run) => [runKey(run), { ...run, threads: 1 }]));
+    for (const { spec } of stored) expect(runs.get(runKey(spec))).toEqual(spec);
+    expect(rowsOf("full")).toEqual(expect.arrayContaining(["lora+ist", "full+rst", "galore"]));
+  });
+
+  it("smoke has a row for every plug-in", () => {
+    const used = planned("smoke").flatMap(({ plugins = {} }) => Object.keys(plugins));
+    expect(new Set(used)).toEqual(new Set(allPlugins));
+  });
+
+  it("ist compares each method alone and under both plug-ins", () => {
+    expect(rowsOf("ist")).toEqual(
+      ["lora", "dora", "series", "parallel", "rocoft"].flatMap((row) => [row, `${row}+ist`, `${row}+rst`]),
+    );
+    expect(planned("ist")[0]).toEqual(planned("full").find(({ method }) => method === "lora"));
+  });
+
+  it("attention compares all three roles with two at four ratios, beside what was published", () => {
+    const { published } = readExperiment("attention");
+    const rows = rowsOf("attention");
+    expect(rows).toHaveLength(15);
+    for (const row of Object.keys(published?.scores ?? {})) expect(rows).toContain(row);
+    const { variants } = readExperiment("attention");
+    expect(rowOf("dora-qv+lambda8", variants)).toMatchObject({
+      method: "dora",
+      config: { rank: 8, targetRoles: ["query", "value"] },
+      plugins: { "attention-rates": { lambda: 8 } },
+    });
   });
 
   it("refuses what is not there", () => {

@@ -1,5 +1,5 @@
 import { peft } from "@peftjs/core";
-import type { Method, PeftModel } from "@peftjs/core";
+import type { AttachPluginOptions, Method, PeftModel } from "@peftjs/core";
 import type { DataRow } from "@peftjs/data";
 import type { Engine } from "@peftjs/engine";
 import { epochBatches, Trainer } from "@peftjs/train";
@@ -12,6 +12,8 @@ export interface FineTuneOptions {
   readonly engine: Engine;
   readonly method: Method;
   readonly methodConfig: object;
+  /** What steers the training. */
+  readonly plugins?: readonly AttachPluginOptions<object>[] | undefined;
   readonly train: readonly DataRow[];
   readonly dev?: readonly DataRow[] | undefined;
   readonly batchSize: number;
@@ -29,7 +31,7 @@ export interface FineTuned {
 }
 
 /**
- * Attaches a method to a model and trains it on rows of text. A method that looks at data before it starts is shown the training
+ * Attaches a method and plug-ins to a model and trains it on rows of text. A method that looks at data before it starts is shown the training
  * batches in their own order; equal rows and seeds give it an equal start, so that a resumed run arrives at the adapter it left.
  */
 export async function fineTune(options: FineTuneOptions): Promise<FineTuned> {
@@ -38,6 +40,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuned> {
   const model = await peft(text.base)
     .use(method, methodConfig, { seed })
     .apply({ batches: epochBatches(plan), runner: engine });
+  for (const plugin of options.plugins ?? []) model.plugins.attach(plugin);
   const trainer = new Trainer({
     model,
     engine,
