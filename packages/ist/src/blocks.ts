@@ -1,57 +1,24 @@
 import { PeftError } from "@peftjs/core";
-import type { LayerSite } from "@peftjs/core";
+import type { LayerSite, PluginContext } from "@peftjs/core";
 
-/** The blocks that can learn, and what belongs to them. */
-export interface BlockGroups {
-  /** Numbers of the transformer blocks with something to train, ascending. Their places in this list are what is drawn. */
-  readonly blocks: readonly number[];
-  /** Place of each trainable parameter's block; null outside of the blocks: learns in every step. */
-  readonly groupOf: ReadonlyMap<string, number | null>;
-}
+type Model = Pick<PluginContext<object>, "parameters" | "sites">;
 
 /**
- * Divides trainable parameters among the transformer blocks by their paths: all that lies below the modules of a block belongs to it,
- * its norms and biases too. `trainable` are names without the adapter's.
- * @throws PeftError `BLOCKS_SHARED` when blocks have weights in common, `BLOCKS_MISSING` when none has something to train.
+ * Numbers of the transformer blocks in which something learns, ascending. What is drawn are places in this list.
+ * @throws PeftError `BLOCKS_SHARED` when blocks have weights in common, `BLOCKS_MISSING` when nothing learns in any.
  */
-export function blockGroups(
-  sites: readonly Pick<LayerSite, "path" | "block" | "weight">[],
-  trainable: readonly string[],
-): BlockGroups {
+export function learningBlocks({ parameters, sites }: Model): number[] {
   requireOwnWeights(sites);
-  const paths = blockPaths(sites);
-  const blockOf = (name: string): number | null => {
-    for (const [block, path] of paths) if (name === path || name.startsWith(`${path}.`)) return block;
-    return null;
-  };
-  const found = new Map(trainable.map((name) => [name, blockOf(name)]));
-  const numbers = new Set([...found.values()].filter((block) => block !== null));
-  const blocks = [...numbers].sort((a, b) => a - b);
-  if (blocks.length === 0) {
-    throw new PeftError(
-      "BLOCKS_MISSING",
-      `None of the ${trainable.length} trainable parameters lies in a transformer block, so there are no blocks to choose from. Attach an adapter to layers of the blocks.`,
-    );
-  }
-  const groupOf = new Map([...found].map(([name, block]) => [name, block === null ? null : blocks.indexOf(block)]));
-  return { blocks, groupOf };
-}
-
-/** Modules that hold all sites of a block: `bert.encoder.layer.0`. */
-function blockPaths(sites: readonly Pick<LayerSite, "path" | "block">[]): Map<number, string> {
-  const paths = new Map<number, string[]>();
-  for (const { path, block } of sites) {
-    if (block === null) continue;
-    const modules = path.split(".");
-    const before = paths.get(block) ?? modules;
-    const end = before.findIndex((module, i) => module !== modules[i]);
-    paths.set(block, end < 0 ? before : before.slice(0, end));
-  }
-  return new Map([...paths].map(([block, modules]) => [block, modules.join(".")]));
+  const blocks = [...new Set(parameters.flatMap(({ block }) => block ?? []))].sort((a, b) => a - b);
+  if (blocks.length > 0) return blocks;
+  throw new PeftError(
+    "BLOCKS_MISSING",
+    `None of the ${parameters.length} trainable parameters lies in a transformer block, so there are no blocks to choose from. Attach an adapter to layers of the blocks.`,
+  );
 }
 
 /** Blocks that are one block several times learn together or not at all. */
-function requireOwnWeights(sites: readonly Pick<LayerSite, "path" | "block" | "weight">[]): void {
+function requireOwnWeights(sites: readonly LayerSite[]): void {
   const owners = new Map<string, number>();
   for (const { path, block, weight } of sites) {
     if (block === null) continue;
@@ -67,13 +34,19 @@ function requireOwnWeights(sites: readonly Pick<LayerSite, "path" | "block" | "w
 }
 
 /**
- * Refuses two plug-ins that both choose the blocks of a step.
- * @throws PeftError `PLUGIN_CONFLICT`.
+ * Refuses to compare candidates where suppressing a block would change nothing.
+ * @param plugin name of the plug-in that compares.
+ * @throws PeftError `RESPONSE_MISSING`.
  */
-export function requireOneChooser(names: readonly string[]): void {
-  if (names.length < 2) return;
+export function requireResponses(plugin: string, blocks: readonly number[], responsive: ReadonlySet<number>): void {
+  const mute = blocks.filter((block) => !responsive.has(block));
+  if (mute.length === 0) return;
   throw new PeftError(
-    "PLUGIN_CONFLICT",
-    `${names.map((name) => `"${name}"`).join(" and ")} both choose the blocks that learn in a step. Use one of them.`,
+    "RESPONSE_MISSING",
+    `"${plugin}" weakens what adapters add to the outputs of layers, but nothing is added in ${blockList(mute)}: what learns there is the base model's own. Expected an adapter in every block that learns. Use the plug-in "rst", which compares nothing, or set candidates to 0.`,
   );
+}
+
+function blockList(blocks: readonly number[]): string {
+  return `${blocks.length === 1 ? "block" : "blocks"} ${blocks.join(", ")}`;
 }

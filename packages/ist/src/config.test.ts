@@ -6,7 +6,14 @@ describe("IstConfig", () => {
     expect(IstConfig.parse({})).toEqual({
       ...{ updateFraction: 0.25, layersPerStep: null, suppressFraction: 0.5, layersSuppressed: null },
       ...{ candidates: 3, suppression: 0.25, interval: 10, importanceLr: 10, importanceBatchSize: 16 },
-      ...{ importanceSource: "train", resampleEvery: 1, sampler: "sequential", derivativeFactor: true, seed: 42 },
+      ...{
+        response: "method",
+        importanceSource: "train",
+        resampleEvery: 1,
+        sampler: "sequential",
+        derivativeFactor: true,
+        seed: 42,
+      },
     });
   });
 
@@ -18,6 +25,7 @@ describe("IstConfig", () => {
     { layersPerStep: 0 },
     { interval: 0 },
     { sampler: "softmax" },
+    { response: "none" },
     { temperature: 1 },
   ])("refuses %o", (options) => {
     expect(IstConfig.safeParse(options).success).toBe(false);

@@ -40,7 +40,14 @@ export const IstConfig = z
       .min(0)
       .lt(1)
       .default(0.25)
-      .describe("Factor β of what the adapters of a suppressed block add."),
+      .describe("Factor β of the response of the adapters in a suppressed block."),
+    response: z
+      .enum(["method", "output"])
+      .default("method")
+      .describe(
+        'What β multiplies: "method" what the method calls its response (DoRA: the low-rank part of the direction), "output" all that it ' +
+          "adds to a layer's output. The same for most methods.",
+      ),
     interval: count.default(10).describe("Optimizer steps T between updates of the importance."),
     importanceLr: z.number().positive().default(10).describe("Step size η of the importance."),
     importanceBatchSize: count

@@ -3,32 +3,13 @@ import type { Generator, GeneratorState } from "@peftjs/core";
 import type { Plan } from "./config.ts";
 import { drawCandidates, samplers } from "./draw.ts";
 import { logistic, updatedImportance } from "./importance.ts";
-import type { Comparison } from "./importance.ts";
-
-/** The blocks that learn in a step. */
-export interface Selection {
-  /** From 0. */
-  readonly step: number;
-  /** Ascending. */
-  readonly blocks: readonly number[];
-}
 
 /** What the candidates before a step said. */
-export interface ImportanceUpdate extends Comparison {
-  /** The step before which they were compared, from 0. */
-  readonly step: number;
+export interface ImportanceUpdate {
   /** I after the update, by block. */
   readonly importance: readonly number[];
-  /** σ(I): what the learning blocks are drawn with. */
-  readonly weights: readonly number[];
   /** False when a loss was not finite: I is what it was. */
   readonly applied: boolean;
-}
-
-/** Who is told of each step. */
-export interface Hooks {
-  onLayersSelected?(selection: Selection): void;
-  onImportance?(update: ImportanceUpdate): void;
 }
 
 /** Everything that the next steps depend on, as JSON. */
@@ -52,7 +33,6 @@ export interface ControllerState {
  */
 export class BlockController {
   readonly plan: Plan;
-  readonly #hooks: readonly Hooks[];
   readonly #generator: Generator;
   #step: number;
   #importance: readonly number[];
@@ -63,10 +43,7 @@ export class BlockController {
    * @param start the seed, or the state to go on from.
    * @throws PeftError `RESUME_MISMATCH` when the state is that of a model with another number of blocks.
    */
-  constructor(
-    plan: Plan,
-    { start, hooks = [] }: { readonly start: number | ControllerState; readonly hooks?: readonly Hooks[] },
-  ) {
+  constructor(plan: Plan, start: number | ControllerState) {
     const state = typeof start === "number" ? null : start;
     if (state !== null && state.importance.length !== plan.blocks) {
       throw new PeftError(
@@ -75,16 +52,10 @@ export class BlockController {
       );
     }
     this.plan = plan;
-    this.#hooks = hooks;
     this.#generator = createGenerator(typeof start === "number" ? start : start.generator);
     this.#step = state?.step ?? 0;
     this.#importance = state?.importance ?? Array.from({ length: plan.blocks }, () => 0);
     this.#active = state?.active ?? [];
-  }
-
-  /** I by block. */
-  get importance(): readonly number[] {
-    return this.#importance;
   }
 
   /**
@@ -120,12 +91,7 @@ export class BlockController {
     const importance = updatedImportance(this.#importance, { sets, losses }, plan);
     this.#importance = importance ?? this.#importance;
     this.#pending = [];
-    const update = {
-      ...{ step: this.#step, sets, losses, importance: this.#importance, applied: importance !== null },
-      weights: this.#weights(),
-    };
-    for (const hook of this.#hooks) hook.onImportance?.(update);
-    return update;
+    return { importance: this.#importance, applied: importance !== null };
   }
 
   /**
@@ -141,8 +107,9 @@ export class BlockController {
     }
     const { resampleEvery, sampler, learning } = this.plan;
     // Of Infinity, step 0 alone is a multiple.
-    if (this.#step % resampleEvery === 0) this.#active = samplers[sampler](this.#weights(), learning, this.#generator);
-    for (const hook of this.#hooks) hook.onLayersSelected?.({ step: this.#step, blocks: this.#active });
+    if (this.#step % resampleEvery === 0) {
+      this.#active = samplers[sampler](this.#importance.map(logistic), learning, this.#generator);
+    }
     this.#step++;
     this.#pending = null;
     return this.#active;
@@ -162,9 +129,5 @@ export class BlockController {
       active: [...this.#active],
       generator: this.#generator.state(),
     };
-  }
-
-  #weights(): number[] {
-    return this.#importance.map(logistic);
   }
 }

@@ -1,51 +1,75 @@
+import type { PluginRecord } from "@peftjs/core";
 import { describe, expect, it } from "vitest";
-import { IstConfig, istPlan } from "./config.ts";
-import { BlockController } from "./controller.ts";
-import { csv, History } from "./history.ts";
-import type { HistoryJson } from "./history.ts";
+import { fakeContext } from "../test/context.ts";
+import { IstConfig } from "./config.ts";
+import { historyOf, importance, learned, shares, weights } from "./history.ts";
+import type { History } from "./history.ts";
+import { ist } from "./ist.ts";
 import { historyPage, importanceChart, learningMap } from "./picture.ts";
+import { reportFiles } from "./report.ts";
 
-function recorded(steps: number): History {
-  const history = new History(8);
-  const controller = new BlockController(istPlan(IstConfig.parse({}), 8), { start: 1, hooks: [history] });
-  for (let step = 0; step < steps; step++) {
-    const sets = controller.candidates();
-    if (sets.length > 0) controller.learn(sets.map((set) => set.reduce((sum, block) => sum + 0.01 * block, 1)));
-    controller.select();
-  }
-  return history;
+/** What a run on 8 blocks records, as it comes out of a file. */
+async function recorded(steps: number): Promise<PluginRecord[]> {
+  const loss = (_: number, scales: readonly number[]): number =>
+    scales.reduce((sum, scale, block) => sum + 0.01 * block * (1 - scale), 1);
+  const context = fakeContext(IstConfig.parse({ seed: 1 }), { blocks: 8, loss });
+  const run = ist.start?.(context);
+  for (let step = 1; step <= steps; step++) await run?.beforeStep?.(step);
+  return JSON.parse(JSON.stringify(context.records)) as PluginRecord[];
 }
 
-describe("History", () => {
-  it("is a table of steps and blocks", () => {
-    const { learned, importance, weights, shares } = recorded(25);
-    expect(learned.steps).toEqual([...Array(25).keys()]);
-    for (const row of learned.rows) expect(row.reduce((sum, value) => sum + value, 0)).toBe(2);
-    expect(importance.steps).toEqual([0, 10, 20]);
-    expect(importance.rows[0]).toEqual(Array(8).fill(0));
-    expect(weights.rows[0]).toEqual(Array(8).fill(0.5));
-    expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(2, 12);
+const short: History = {
+  blocks: [0, 1, 3],
+  selections: [
+    { step: 1, blocks: [0, 3] },
+    { step: 2, blocks: [1] },
+  ],
+  updates: [],
+};
+
+describe("historyOf", () => {
+  it("is a table of steps and blocks", async () => {
+    const history = historyOf(await recorded(25));
+    expect(history.blocks).toEqual([...Array(8).keys()]);
+    expect(learned(history).steps).toEqual([...Array(25).keys()].map((step) => step + 1));
+    for (const row of learned(history).rows) expect(row.reduce((sum, value) => sum + value, 0)).toBe(2);
+    expect(importance(history).steps).toEqual([1, 11, 21]);
+    expect(importance(history).rows[0]).toEqual(Array(8).fill(0));
+    expect(weights(history).rows[0]).toEqual(Array(8).fill(0.5));
+    expect(shares(history).reduce((sum, share) => sum + share, 0)).toBeCloseTo(2, 12);
+  });
+});
+
+describe("reportFiles", () => {
+  it("has the importance where it was compared", async () => {
+    const records = await recorded(25);
+    const files = reportFiles("ist", records);
+    expect(Object.keys(files).sort()).toEqual([
+      ...["ist-blocks.csv", "ist-history.html", "ist-history.json", "ist-importance.csv", "ist-weights.csv"],
+    ]);
+    expect(JSON.parse(files["ist-history.json"] as string)).toEqual(historyOf(records));
+    expect(files["ist-importance.csv"]?.split("\n").slice(0, 2)).toEqual([
+      "step,block0,block1,block2,block3,block4,block5,block6,block7",
+      "1,0,0,0,0,0,0,0,0",
+    ]);
+    const few = reportFiles("rst", records.slice(0, 3));
+    expect(Object.keys(few).sort()).toEqual(["rst-blocks.csv", "rst-history.html", "rst-history.json"]);
+    expect(few["rst-history.html"]).not.toContain("mportance");
   });
 
-  it("survives JSON, and a resume drops what came after the checkpoint", () => {
-    const json = JSON.parse(JSON.stringify(recorded(25))) as HistoryJson;
-    expect(new History(8, { json, step: 25 }).toJSON()).toEqual(recorded(25).toJSON());
-    expect(new History(8, { json, step: 20 }).toJSON()).toEqual(recorded(20).toJSON());
-    expect(() => new History(4, { json, step: 25 })).toThrow("of 8 blocks, but 4 blocks can learn");
-  });
-
-  it("writes comma-separated values", () => {
-    const history = new History(3);
-    history.onLayersSelected({ step: 0, blocks: [0, 2] });
-    history.onLayersSelected({ step: 1, blocks: [1] });
-    expect(csv(history.learned, 3)).toBe("step,block0,block1,block2\n0,1,0,1\n1,0,1,0\n");
-    expect(csv(history.importance, 3)).toBe("step,block0,block1,block2\n0,0,0,0\n");
+  it("names blocks by their numbers in the model", () => {
+    const records = [
+      { step: 1, blocks: [0, 3], among: [0, 1, 3] },
+      { step: 2, blocks: [1] },
+    ];
+    expect(historyOf(records)).toEqual(short);
+    expect(reportFiles("rst", records)["rst-blocks.csv"]).toBe("step,block0,block1,block3\n1,1,0,1\n2,0,1,0\n");
   });
 });
 
 describe("pictures", () => {
-  it("have a curve per block through its importance", () => {
-    const svg = importanceChart(recorded(25));
+  it("have a curve per block through its importance", async () => {
+    const svg = importanceChart(historyOf(await recorded(25)));
     const curves = [...svg.matchAll(/points="([^"]*)"/gu)].map(([, points = ""]) => points.split(" "));
     expect(curves).toHaveLength(8);
     for (const points of curves) expect(points.map((point) => point.split(",")[0])).toEqual(["52.0", "340.0", "628.0"]);
@@ -56,19 +80,17 @@ describe("pictures", () => {
   });
 
   it("have a cell per block and step that it learned in", () => {
-    const history = new History(3);
-    history.onLayersSelected({ step: 0, blocks: [0, 2] });
-    history.onLayersSelected({ step: 1, blocks: [1] });
-    expect([...learningMap(history).matchAll(/ d="([^"]*)"/gu)].map(([, path]) => path)).toEqual([
+    expect([...learningMap(short).matchAll(/ d="([^"]*)"/gu)].map(([, path]) => path)).toEqual([
       ...["M0 0h1v1h-1z", "M0 2h1v1h-1z", "M1 1h1v1h-1z"],
     ]);
   });
 
-  it("stay small for long runs, and need a step at least of nothing", () => {
-    const page = historyPage(recorded(3000));
+  it("stay small for long runs, and need no step", async () => {
+    const page = historyPage(historyOf(await recorded(3000)));
     expect(page.length).toBeLessThan(150_000);
     expect(page.match(/<tr>/gu)).toHaveLength(9);
     expect(page).not.toMatch(/NaN|undefined|src=/u);
-    expect(historyPage(new History(2))).not.toMatch(/NaN|undefined/u);
+    expect(historyPage(short)).toContain("<td>3</td><td>50.0 %</td>");
+    expect(historyPage(historyOf([]))).not.toMatch(/NaN|undefined/u);
   });
 });

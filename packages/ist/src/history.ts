@@ -1,13 +1,32 @@
-import { PeftError } from "@peftjs/core";
+import type { PluginRecord } from "@peftjs/core";
 import { logistic } from "./importance.ts";
-import type { Hooks, ImportanceUpdate, Selection } from "./controller.ts";
 
-/** A run's choices as JSON. */
-export interface HistoryJson {
-  /** N. */
-  readonly blocks: number;
+/** What was recorded before a step: the blocks that learn in it. */
+export interface Selection {
+  readonly step: number;
+  /** Ascending. */
+  readonly blocks: readonly number[];
+}
+
+/** What was recorded before a step in which candidates were compared. */
+export interface ImportanceRecord {
+  readonly step: number;
+  /** The blocks that each candidate suppressed. */
+  readonly sets: readonly (readonly number[])[];
+  /** Loss of each; null for one that is not finite. */
+  readonly losses: readonly (number | null)[];
+  /** I after the update, in the order of `History.blocks`. */
+  readonly importance: readonly number[];
+  /** False when a loss was not finite: I is what it was. */
+  readonly applied: boolean;
+}
+
+/** Which blocks learned in a run, and how their importance changed. */
+export interface History {
+  /** Numbers of the blocks that could learn. */
+  readonly blocks: readonly number[];
   readonly selections: readonly Selection[];
-  readonly updates: readonly ImportanceUpdate[];
+  readonly updates: readonly ImportanceRecord[];
 }
 
 /** One row per step, one column per block. */
@@ -16,79 +35,42 @@ export interface StepByBlock {
   readonly rows: readonly (readonly number[])[];
 }
 
-/** Records which blocks learned and how their importance changed: one of a controller's hooks. */
-export class History implements Hooks {
-  readonly blocks: number;
-  readonly #selections: Selection[];
-  readonly #updates: ImportanceUpdate[];
-
-  /**
-   * @param blocks N.
-   * @param resume the record of an interrupted run, and the step that it goes on from; what was recorded from there on is dropped.
-   * @throws PeftError `RESUME_MISMATCH` when it is of another number of blocks.
-   */
-  constructor(blocks: number, resume?: { readonly json: HistoryJson; readonly step: number }) {
-    if (resume !== undefined && resume.json.blocks !== blocks) {
-      throw new PeftError(
-        "RESUME_MISMATCH",
-        `The history is of ${resume.json.blocks} blocks, but ${blocks} blocks can learn. Begin a new history, or resume with the model of the old one.`,
-      );
-    }
-    const before = <T extends { readonly step: number }>(entries: readonly T[] = []): T[] =>
-      entries.filter(({ step }) => step < (resume?.step ?? 0));
-    this.blocks = blocks;
-    this.#selections = before(resume?.json.selections);
-    this.#updates = before(resume?.json.updates);
-  }
-
-  onLayersSelected(selection: Selection): void {
-    this.#selections.push(selection);
-  }
-
-  onImportance(update: ImportanceUpdate): void {
-    this.#updates.push(update);
-  }
-
-  toJSON(): HistoryJson {
-    return { blocks: this.blocks, selections: [...this.#selections], updates: [...this.#updates] };
-  }
-
-  /** 1 where a block learned in a step, else 0. */
-  get learned(): StepByBlock {
-    return {
-      steps: this.#selections.map(({ step }) => step),
-      rows: this.#selections.map(({ blocks }) => this.#columns((block) => (blocks.includes(block) ? 1 : 0))),
-    };
-  }
-
-  /** I at the start, and after each update. */
-  get importance(): StepByBlock {
-    return {
-      steps: [0, ...this.#updates.map(({ step }) => step)],
-      rows: [this.#columns(() => 0), ...this.#updates.map(({ importance }) => importance)],
-    };
-  }
-
-  /** σ(I) at the start, and after each update. */
-  get weights(): StepByBlock {
-    const { steps, rows } = this.importance;
-    return { steps, rows: rows.map((row) => row.map(logistic)) };
-  }
-
-  /** Share of the steps in which each block learned. */
-  get shares(): number[] {
-    const { rows } = this.learned;
-    return this.#columns((block) => rows.reduce((sum, row) => sum + (row[block] as number), 0) / (rows.length || 1));
-  }
-
-  #columns(value: (block: number) => number): number[] {
-    return Array.from({ length: this.blocks }, (_, block) => value(block));
-  }
+/** The history in what a run recorded. */
+export function historyOf(records: readonly PluginRecord[]): History {
+  const entries = records as readonly unknown[] as readonly ((Selection & { among?: number[] }) | ImportanceRecord)[];
+  const selections = entries.filter((entry) => "blocks" in entry);
+  return {
+    // The first record names all of them.
+    blocks: selections[0]?.among ?? [],
+    selections: selections.map(({ step, blocks }) => ({ step, blocks })),
+    updates: entries.filter((entry) => "sets" in entry),
+  };
 }
 
-/** Comma-separated values: a heading `step,block0,block1,…`, then a line per step. */
-export function csv({ steps, rows }: StepByBlock, blocks: number): string {
-  const heading = ["step", ...Array.from({ length: blocks }, (_, block) => `block${block}`)];
-  const lines = steps.map((step, i) => [step, ...(rows[i] as readonly number[])].join(","));
-  return `${[heading.join(","), ...lines].join("\n")}\n`;
+/** 1 where a block learned in a step, else 0. */
+export function learned({ blocks, selections }: History): StepByBlock {
+  return {
+    steps: selections.map(({ step }) => step),
+    rows: selections.map((selection) => blocks.map((block) => (selection.blocks.includes(block) ? 1 : 0))),
+  };
+}
+
+/** I that the blocks of a step were drawn with: at the start, and after each update. */
+export function importance({ blocks, updates }: History): StepByBlock {
+  return {
+    steps: [1, ...updates.map(({ step }) => step)],
+    rows: [blocks.map(() => 0), ...updates.map((update) => update.importance)],
+  };
+}
+
+/** σ(I) at the start, and after each update. */
+export function weights(history: History): StepByBlock {
+  const { steps, rows } = importance(history);
+  return { steps, rows: rows.map((row) => row.map(logistic)) };
+}
+
+/** Share of the steps in which each block learned. */
+export function shares(history: History): number[] {
+  const { rows } = learned(history);
+  return history.blocks.map((_, i) => rows.reduce((sum, row) => sum + (row[i] as number), 0) / (rows.length || 1));
 }

@@ -1,3 +1,4 @@
+import { importance, learned, shares, weights } from "./history.ts";
 import type { History, StepByBlock } from "./history.ts";
 
 const CHART = { width: 640, height: 300, left: 52, right: 12, top: 12, bottom: 32 };
@@ -6,22 +7,23 @@ const MOST_COLUMNS = 160;
 
 /** An SVG chart of the importance of every block over the steps. Blue is the first block, red the last. */
 export function importanceChart(history: History): string {
-  const { steps, rows } = thinned(history.importance);
+  const { blocks } = history;
+  const { steps, rows } = thinned(importance(history));
   const { width, height, left, right, top, bottom } = CHART;
-  const last = Math.max(1, steps.at(-1) as number);
+  const last = Math.max(2, steps.at(-1) as number);
   const values = rows.flat();
   const [low, high] = [Math.min(-0.5, ...values), Math.max(0.5, ...values)];
-  const x = (step: number): string => (left + ((width - left - right) * step) / last).toFixed(1);
+  const x = (step: number): string => (left + ((width - left - right) * (step - 1)) / (last - 1)).toFixed(1);
   const y = (value: number): string => (top + ((height - top - bottom) * (high - value)) / (high - low)).toFixed(1);
-  const curves = Array.from({ length: history.blocks }, (_, block) => {
-    const points = steps.map((step, i) => `${x(step)},${y((rows[i] as readonly number[])[block] as number)}`).join(" ");
-    return `<polyline fill="none" stroke="${hue(block, history.blocks)}" stroke-width="1.5" points="${points}"><title>block ${block}</title></polyline>`;
+  const curves = blocks.map((block, at) => {
+    const points = steps.map((step, i) => `${x(step)},${y((rows[i] as readonly number[])[at] as number)}`).join(" ");
+    return `<polyline fill="none" stroke="${hue(at, blocks.length)}" stroke-width="1.5" points="${points}"><title>block ${block}</title></polyline>`;
   });
   const grid = [low, 0, high].map(
     (value) =>
       `<path stroke="#e4e4e4" d="M${left} ${y(value)}H${width - right}"/>${label({ x: left - 6, y: y(value), anchor: "end" }, value.toFixed(2))}`,
   );
-  const ends = [0, last].map((step) =>
+  const ends = [1, last].map((step) =>
     label({ x: x(step), y: height - bottom + 14, anchor: "middle" }, step === last ? `step ${step}` : String(step)),
   );
   return `<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img"><title>Importance by step</title>${[...grid, ...ends, ...curves].join("")}</svg>`;
@@ -29,41 +31,55 @@ export function importanceChart(history: History): string {
 
 /** An SVG map of how often each block learned: a row per block, the steps from left to right, darker is more often. */
 export function learningMap(history: History): string {
-  const { rows } = history.learned;
+  const { rows } = learned(history);
+  const height = history.blocks.length;
   const columns = Math.max(1, Math.min(rows.length, MOST_COLUMNS));
   const cells: string[] = [];
   for (let column = 0; column < columns; column++) {
     const [from, to] = [column, column + 1].map((at) => Math.floor((at * rows.length) / columns)) as [number, number];
     const part = rows.slice(from, to);
-    for (let block = 0; block < history.blocks; block++) {
-      const share = part.reduce((sum, row) => sum + (row[block] as number), 0) / (part.length || 1);
+    for (let at = 0; at < height; at++) {
+      const share = part.reduce((sum, row) => sum + (row[at] as number), 0) / (part.length || 1);
       if (share > 0)
-        cells.push(`<path fill="#1b6ca8" fill-opacity="${share.toFixed(2)}" d="M${column} ${block}h1v1h-1z"/>`);
+        cells.push(`<path fill="#1b6ca8" fill-opacity="${share.toFixed(2)}" d="M${column} ${at}h1v1h-1z"/>`);
     }
   }
-  return `<svg class="map" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${columns} ${history.blocks}" preserveAspectRatio="none" role="img" shape-rendering="crispEdges"><title>Blocks that learned, by step</title><rect width="${columns}" height="${history.blocks}" fill="#fff"/>${cells.join("")}</svg>`;
+  return `<svg class="map" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${columns} ${height}" preserveAspectRatio="none" role="img" shape-rendering="crispEdges"><title>Blocks that learned, by step</title><rect width="${columns}" height="${height}" fill="#fff"/>${cells.join("")}</svg>`;
 }
 
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:56rem;padding:0 1rem;color:#222;background:#fff}
 table{border-collapse:collapse}th,td{padding:.15rem .75rem;border-bottom:1px solid #ddd;text-align:right}
 svg{width:100%}svg.map{height:14rem;border:1px solid #ccc}svg text{font-family:system-ui,sans-serif;fill:#444}`;
 
-/** A page that needs no other file: both pictures, and the numbers at the end of the run. */
+/** A page that needs no other file: pictures, and the numbers at the end of the run; of the importance where it was ever compared. */
 export function historyPage(history: History): string {
-  const importance = history.importance.rows.at(-1) as readonly number[];
-  const weights = history.weights.rows.at(-1) as readonly number[];
-  const body = history.shares.map((share, block) => {
-    const cells = [block, importance[block]?.toFixed(4), weights[block]?.toFixed(4), `${(100 * share).toFixed(1)} %`];
-    return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
-  });
-  const heading = ["block", "importance I", "σ(I)", "learned"].map((text) => `<th>${text}</th>`).join("");
+  const compared = history.updates.length > 0;
   return [
-    `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Importance of the blocks</title><style>${STYLE}</style></head>`,
-    `<body><h1>Importance of the blocks</h1>${importanceChart(history)}`,
+    `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Blocks of a run</title><style>${STYLE}</style></head>`,
+    `<body><h1>Blocks of a run</h1>${compared ? `<h2>Importance</h2>${importanceChart(history)}` : ""}`,
     `<h2>Blocks that learned</h2>${learningMap(history)}`,
-    `<h2>At the end</h2><table><thead><tr>${heading}</tr></thead><tbody>${body.join("")}</tbody></table>`,
+    `<h2>At the end</h2>${endTable(history, compared)}`,
     "</body></html>\n",
   ].join("\n");
+}
+
+function endTable(history: History, compared: boolean): string {
+  const last = ({ rows }: StepByBlock): readonly number[] => rows.at(-1) as readonly number[];
+  const columns = [
+    { heading: "block", cells: history.blocks.map(String) },
+    ...(compared
+      ? [
+          { heading: "importance I", cells: last(importance(history)).map((score) => score.toFixed(4)) },
+          { heading: "σ(I)", cells: last(weights(history)).map((weight) => weight.toFixed(4)) },
+        ]
+      : []),
+    { heading: "learned", cells: shares(history).map((share) => `${(100 * share).toFixed(1)} %`) },
+  ];
+  const heading = columns.map((column) => `<th>${column.heading}</th>`).join("");
+  const body = history.blocks.map(
+    (_, at) => `<tr>${columns.map(({ cells }) => `<td>${cells[at]}</td>`).join("")}</tr>`,
+  );
+  return `<table><thead><tr>${heading}</tr></thead><tbody>${body.join("")}</tbody></table>`;
 }
 
 /** At most 160 of the rows, evenly spaced, the first and the last among them. */
