@@ -27,10 +27,22 @@ const configs = {
 export type Family = keyof typeof configs;
 export const families = Object.keys(configs) as Family[];
 
-/** A tiny classifier with three labels; equal for equal seeds. Without dropout unless `dropout` says otherwise. */
-export function tinyModel(family: Family, { seed = 3, dropout = 0 } = {}): BaseModel {
-  const rates = { hidden_dropout_prob: dropout, attention_probs_dropout_prob: dropout };
-  return fromConfig({ ...configs[family], ...rates }, { labels: ["a", "b", "c"], seed, name: `tiny-${family}` });
+/** A tiny classifier with three labels; equal for equal seeds. Two blocks and no dropout unless the options say otherwise. */
+export function tinyModel(
+  family: Family,
+  { seed = 3, dropout = 0, blocks = shape.num_hidden_layers }: TinyModelOptions = {},
+): BaseModel {
+  const json = {
+    ...configs[family],
+    ...{ hidden_dropout_prob: dropout, attention_probs_dropout_prob: dropout, num_hidden_layers: blocks },
+  };
+  return fromConfig(json, { labels: ["a", "b", "c"], seed, name: `tiny-${family}` });
+}
+
+export interface TinyModelOptions {
+  readonly seed?: number;
+  readonly dropout?: number;
+  readonly blocks?: number;
 }
 
 /** Batch `index` of a fixed sequence: random tokens, padded rows, random labels. */

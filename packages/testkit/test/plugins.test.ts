@@ -1,0 +1,36 @@
+import { baseWeights, describePlugin, lowRank, subject } from "@peftjs/testkit/conformance";
+import { plain, rates, turns } from "./toys.ts";
+
+const allLinear = { targetModules: "all-linear" } as const;
+
+describePlugin(turns, {
+  config: { every: 2, from: 1 },
+  changed: { every: 1 },
+  methods: [subject(lowRank, allLinear), subject(baseWeights)],
+  interruptedAfter: [1, 2, 3],
+  neutral: [{ name: "all blocks", config: { all: true } }],
+  refuses: [{ name: "a block that is not there", config: { from: 4 }, code: "CONFIG_INVALID", remedy: /Set from/u }],
+});
+
+const descent = { optimizer: "sgd", momentum: 0.5, weightDecay: 0 } as const;
+
+describePlugin(plain, {
+  config: { momentum: 0.5 },
+  changed: { momentum: 0.25 },
+  methods: [subject(baseWeights), subject(lowRank)],
+  interruptedAfter: [3, 4],
+  neutral: [
+    {
+      name: "the optimizer's own rule",
+      config: { rate: 1, momentum: 0.5, refreshEvery: 100 },
+      training: descent,
+      tolerance: { absolute: 1e-6, relative: 1e-5 },
+    },
+  ],
+});
+
+describePlugin(rates, {
+  config: {},
+  changed: { value: 2 },
+  neutral: [{ name: "one rate", config: { value: 1 } }],
+});
