@@ -1,7 +1,19 @@
 import type { DType } from "@peftjs/core";
+import type { ValueType } from "./graph.ts";
 
 /** A number is a float attribute, a bigint an integer one. */
-export type AttributeValue = number | bigint | string | readonly bigint[] | readonly number[];
+export type AttributeValue = number | bigint | string | readonly bigint[] | readonly number[] | OnnxGraph;
+
+/** A branch of an operator: it takes nothing, and reads what is outside of it by name. */
+export interface OnnxGraph {
+  readonly nodes: readonly OnnxNode[];
+  readonly outputs: readonly OnnxResult[];
+}
+
+export interface OnnxResult {
+  readonly onnxName: string;
+  readonly value: ValueType;
+}
 
 export type OnnxType = DType | "int64" | "uint32" | "uint8";
 
@@ -53,12 +65,27 @@ export interface OnnxEmitter {
 
 /** Collects the nodes and constants of a program. */
 export class ProgramEmitter implements OnnxEmitter {
-  readonly nodes: OnnxNode[] = [];
+  #nodes: OnnxNode[] = [];
   readonly constants: OnnxConstant[] = [];
   private readonly constantNames = new Map<string, string>();
   private counter = 0;
   private origin = "";
   private part = 0;
+
+  /** The nodes of the graph that is being written. */
+  get nodes(): readonly OnnxNode[] {
+    return this.#nodes;
+  }
+
+  /** What `write` adds is a graph of its own, with the results that it returns. Constants are the program's. */
+  graph(write: () => readonly OnnxResult[]): OnnxGraph {
+    const outer = this.#nodes;
+    this.#nodes = [];
+    const outputs = write();
+    const nodes = this.#nodes;
+    this.#nodes = outer;
+    return { nodes, outputs };
+  }
 
   /** Nodes that are added from now on are named after `origin`. */
   nameAfter(origin: string): void {
@@ -72,7 +99,7 @@ export class ProgramEmitter implements OnnxEmitter {
 
   multi(type: string, inputs: readonly string[], options: OnnxNodeOptions): string[] {
     const outputs = Array.from({ length: options.outputs ?? 1 }, () => this.fresh());
-    this.nodes.push({
+    this.#nodes.push({
       name: `${this.origin}.${this.part++}`,
       type,
       domain: options.domain ?? "",

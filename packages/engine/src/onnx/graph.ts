@@ -34,6 +34,8 @@ export interface GraphNode {
   readonly inputs: readonly Value[];
   readonly attributes: Attributes;
   readonly outputs: readonly Value[];
+  /** What a branch computes when its first input, `open`, is not 0: from its other inputs, in their order. Else its results are zeros. */
+  readonly body?: Graph;
 }
 
 export interface GraphInput {

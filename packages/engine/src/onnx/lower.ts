@@ -7,6 +7,7 @@ import { sameShape, uniformOf } from "./graph.ts";
 import { KernelCall } from "./kernels/definition.ts";
 import { BINARY_NAMES } from "./kernels/elementwise.ts";
 import { KERNELS } from "./kernels/registry.ts";
+import { castTo } from "./kernels/types.ts";
 import { describeNode } from "./trace/places.ts";
 import { widenAtUse } from "./widenAtUse.ts";
 
@@ -31,7 +32,6 @@ export interface LoweredGraph {
 export function lower(ordered: Graph): LoweredGraph {
   const graph = widenAtUse(ordered);
   const emit = new ProgramEmitter();
-  const names = new Map<Value, string>();
   const used = new Set<Value>([
     ...graph.nodes.flatMap(({ inputs }) => inputs),
     ...graph.outputs.map(({ value }) => value),
@@ -39,23 +39,67 @@ export function lower(ordered: Graph): LoweredGraph {
   const inputs = graph.inputs
     .filter(({ value }) => used.has(value))
     .map((input, i) => ({ ...input, onnxName: `in${i}` }));
-  for (const { value, onnxName } of inputs) names.set(value, onnxName);
-  graph.nodes.forEach((node, index) => {
-    emit.nameAfter(`${node.kernel}#${index}`);
-    lowerNode(node, names, emit);
-  });
-  emit.nameAfter("results");
-  return { emit, inputs, outputs: outputsOf(graph.outputs, names, emit), calls: graph.nodes };
+  const scope = { emit, names: new Map(inputs.map(({ value, onnxName }) => [value, onnxName])), calls: [] };
+  return { emit, inputs, outputs: lowerNodes(graph, scope), calls: scope.calls };
 }
 
-function lowerNode(node: GraphNode, names: Map<Value, string>, emit: ProgramEmitter): void {
+/** What is known where nodes are written. */
+interface Scope {
+  readonly emit: ProgramEmitter;
+  /** Names of values that can be read there. */
+  readonly names: Map<Value, string>;
+  /** All calls so far. */
+  readonly calls: GraphNode[];
+}
+
+function lowerNodes(graph: Graph, scope: Scope): LoweredInput[] {
+  for (const node of graph.nodes) lowerNode(node, scope);
+  scope.emit.nameAfter("results");
+  return outputsOf(graph.outputs, scope);
+}
+
+function lowerNode(node: GraphNode, scope: Scope): void {
+  const { emit, names, calls } = scope;
+  const origin = `${node.kernel}#${calls.push(node) - 1}`;
+  emit.nameAfter(origin);
   const args = node.inputs.map((input, i) =>
-    isScalarOperand(node, i) ? emit.scalar(uniformOf(input) as number, input.dtype) : nameOf(input, names, emit),
+    isScalarOperand(node, i) ? emit.scalar(uniformOf(input) as number, input.dtype) : nameOf(input, scope),
   );
   // Few operators take tensors without values, and a result without any is known.
   const isEmpty = node.outputs.every(({ shape }) => sizeOf(shape) === 0);
-  const results = isEmpty ? node.outputs.map((output) => emptyConstant(output, emit)) : written(node, args, emit);
+  const results = isEmpty
+    ? node.outputs.map((output) => emptyConstant(output, emit))
+    : node.body === undefined
+      ? written(node, args, emit)
+      : branched({ outputs: node.outputs, body: node.body, origin }, args, scope);
   node.outputs.forEach((output, i) => names.set(output, results[i] as string));
+}
+
+interface BranchNode extends Pick<GraphNode, "outputs"> {
+  readonly body: Graph;
+  readonly origin: string;
+}
+
+/** The branch as an `If`: what its body computes, or zeros. */
+function branched({ outputs, body, origin }: BranchNode, args: readonly string[], scope: Scope): string[] {
+  const { emit } = scope;
+  const [open, ...captured] = args as [string, ...string[]];
+  const graph = widenAtUse(body);
+  const names = new Map(scope.names);
+  graph.inputs.forEach(({ value }, i) => void names.set(value, captured[i] as string));
+  const then = emit.graph(() => lowerNodes(graph, { ...scope, names }));
+  emit.nameAfter(origin);
+  // The zeros are `open` itself: of constants, the runtime would make them once and keep them.
+  const otherwise = emit.graph(() =>
+    outputs.map((value) => {
+      const zero = castTo(emit, open, "float32", value.dtype);
+      return { onnxName: emit.op("Expand", [zero, emit.ints(value.shape)]), value };
+    }),
+  );
+  return emit.multi("If", [emit.cast(open, "bool")], {
+    attributes: { then_branch: then, else_branch: otherwise },
+    outputs: outputs.length,
+  });
 }
 
 /** @throws PeftError naming the kernel's call, with the code of what `lower` threw or `LOWERING_INVALID`. */
@@ -93,7 +137,7 @@ function isScalarOperand(node: GraphNode, index: number): boolean {
   return uniformOf(operand) !== null && sameShape(other.shape, node.outputs[0]?.shape ?? []);
 }
 
-function nameOf(value: Value, names: Map<Value, string>, emit: ProgramEmitter): string {
+function nameOf(value: Value, { names, emit }: Scope): string {
   const known = names.get(value);
   if (known !== undefined) return known;
   const name = constantName(value, emit);
@@ -113,10 +157,11 @@ function constantName(value: Value, emit: ProgramEmitter): string {
 }
 
 /** Every result has a name of its own: a program may not return an argument, a constant, or one value twice, so those are copied. */
-function outputsOf(outputs: readonly GraphInput[], names: Map<Value, string>, emit: ProgramEmitter): LoweredInput[] {
+function outputsOf(outputs: readonly GraphInput[], scope: Scope): LoweredInput[] {
+  const { emit } = scope;
   const produced = new Set(emit.nodes.flatMap((node) => node.outputs));
   return outputs.map((output) => {
-    const name = nameOf(output.value, names, emit);
+    const name = nameOf(output.value, scope);
     // Deleting claims the name: a second result of the same value is copied.
     return { ...output, onnxName: produced.delete(name) ? name : emit.op("Identity", [name]) };
   });

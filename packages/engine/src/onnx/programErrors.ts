@@ -1,6 +1,7 @@
 import type { StoredTensor } from "@peftjs/core";
 import { PeftError } from "@peftjs/core";
 import type { Groups, TensorFunction } from "../engine.ts";
+import { branchAtGates } from "./branches.ts";
 import type { Graph, GraphNode } from "./graph.ts";
 import type { LoweredGraph } from "./lower.ts";
 import { lower } from "./lower.ts";
@@ -36,7 +37,7 @@ export function lowerFunction(source: ProgramSource): LoweredGraph {
 
 /** Simplified, and with as little memory in use at a time as can be. */
 function arranged(graph: Graph, { overwrites }: ProgramSource): Graph {
-  const lean = computeAgain(feedForwardInTurns(simplify(graph)));
+  const lean = branchAtGates(computeAgain(feedForwardInTurns(simplify(graph))));
   return scheduleForRuntime(orderInPlace(lean, overwrites));
 }
 

@@ -45,6 +45,8 @@ interface Context {
 function widened(node: GraphNode, { position, stored, computed }: Context): GraphNode[] {
   const table = node.kernel === "GatherV2" ? stored.get(node.inputs[0] as Value) : undefined;
   if (table !== undefined) return table.rows(node);
+  // A branch widens what it reads itself.
+  if (node.body !== undefined) return [{ ...node, inputs: node.inputs.map((x) => stored.get(x)?.narrow ?? x) }];
   if (!node.inputs.some((input) => stored.has(input))) return [node];
   const token = latest(node.inputs, computed);
   const before: GraphNode[] = [];

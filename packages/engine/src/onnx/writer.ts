@@ -1,4 +1,12 @@
-import type { AttributeValue, OnnxConstant, OnnxNode, OnnxStorage, OnnxType } from "./emitter.ts";
+import type {
+  AttributeValue,
+  OnnxConstant,
+  OnnxGraph,
+  OnnxNode,
+  OnnxResult,
+  OnnxStorage,
+  OnnxType,
+} from "./emitter.ts";
 import { ONNX_TYPE } from "./emitter.ts";
 import { carrierOf } from "./halves.ts";
 import type { LoweredGraph, LoweredInput } from "./lower.ts";
@@ -11,7 +19,7 @@ const OPSET_OF_BITCAST = 26;
 const IR_VERSION = 9;
 
 /** AttributeProto.AttributeType. */
-const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, floats: 6, ints: 7 } as const;
+const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, graph: 5, floats: 6, ints: 7 } as const;
 
 /** The program as the bytes of an ONNX file. Field numbers are those of onnx.proto. */
 export function writeModel({ emit, inputs, outputs }: LoweredGraph): Uint8Array {
@@ -27,9 +35,17 @@ export function writeModel({ emit, inputs, outputs }: LoweredGraph): Uint8Array 
       for (const input of inputs) graph.message(11, (message) => writeValue(message, input));
       for (const output of outputs) graph.message(12, (message) => writeValue(message, output));
     })
-    .message(8, opset("", emit.nodes.some(({ type }) => type === "BitCast") ? OPSET_OF_BITCAST : OPSET))
+    .message(8, opset("", has(emit.nodes, "BitCast") ? OPSET_OF_BITCAST : OPSET))
     .message(8, opset("com.microsoft", 1))
     .finish();
+}
+
+/** Whether a node is of the type, branches included. */
+function has(nodes: readonly OnnxNode[], type: string): boolean {
+  return nodes.some(
+    (node) =>
+      node.type === type || Object.values(node.attributes).some((value) => isGraph(value) && has(value.nodes, type)),
+  );
 }
 
 /** NodeProto. */
@@ -48,6 +64,7 @@ function writeAttribute(message: ProtobufWriter, name: string, value: AttributeV
   if (typeof value === "number") message.float(2, value).int(20, ATTRIBUTE_TYPE.float);
   else if (typeof value === "bigint") message.int(3, value).int(20, ATTRIBUTE_TYPE.int);
   else if (typeof value === "string") message.text(4, value).int(20, ATTRIBUTE_TYPE.string);
+  else if (isGraph(value)) message.message(6, (graph) => writeGraph(graph, name, value)).int(20, ATTRIBUTE_TYPE.graph);
   else if (value.every((item): item is bigint => typeof item === "bigint")) {
     for (const item of value) message.int(8, item);
     message.int(20, ATTRIBUTE_TYPE.ints);
@@ -55,6 +72,17 @@ function writeAttribute(message: ProtobufWriter, name: string, value: AttributeV
     for (const item of value as readonly number[]) message.float(7, item);
     message.int(20, ATTRIBUTE_TYPE.floats);
   }
+}
+
+function isGraph(value: AttributeValue): value is OnnxGraph {
+  return typeof value === "object" && "nodes" in value;
+}
+
+/** GraphProto, of a branch. */
+function writeGraph(message: ProtobufWriter, name: string, { nodes, outputs }: OnnxGraph): void {
+  for (const node of nodes) message.message(1, (inner) => writeNode(inner, node));
+  message.text(2, name);
+  for (const output of outputs) message.message(12, (inner) => writeValue(inner, output));
 }
 
 /** TensorProto. */
@@ -65,7 +93,10 @@ function writeTensor(message: ProtobufWriter, { name, type, shape, data }: OnnxC
 }
 
 /** ValueInfoProto: a tensor of known shape. */
-function writeValue(message: ProtobufWriter, { onnxName, value: { shape, dtype }, storage }: LoweredInput): void {
+function writeValue(
+  message: ProtobufWriter,
+  { onnxName, value: { shape, dtype }, storage }: OnnxResult & Pick<LoweredInput, "storage">,
+): void {
   const carried: OnnxType | OnnxStorage = storage === undefined ? dtype : carrierOf(storage);
   message.text(1, onnxName).message(2, (type) =>
     type.message(1, (tensor) => {

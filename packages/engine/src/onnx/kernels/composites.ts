@@ -98,6 +98,17 @@ export const COMPOSITES: readonly KernelDefinition[] = [
     },
   },
   {
+    // Where it is not part of a branch: see branches.ts.
+    name: "PeftGate",
+    infer: (call) => [call.input("x")],
+    lower: ({ call, args: [x, open], emit }) => {
+      const { dtype } = call.input("x");
+      const isOpen = emit.cast(open as string, "bool");
+      if (dtype === "bool") return [emit.op("And", [isOpen, x as string])];
+      return [emit.op("Where", [isOpen, x as string, emit.scalar(0, dtype)])];
+    },
+  },
+  {
     name: "PeftCrossEntropy",
     infer: (call) => [{ shape: call.input("labels").shape, dtype: "float32" }],
     lower: ({ call, args, emit }) => {

@@ -2,6 +2,7 @@ import { sizeOf } from "@peftjs/core";
 import type { Graph, GraphNode, Value } from "../graph.ts";
 import { inputOf } from "../graph.ts";
 import { isElementwise } from "../simplify/places.ts";
+import { gatedBy } from "../simplify/gates.ts";
 import { makeNode, single } from "../simplify/rewrite.ts";
 import { bytesOf, Lifetimes, rootOf } from "./lifetimes.ts";
 
@@ -23,13 +24,19 @@ const MAX_CHAIN = 5;
  */
 export function computeAgain(graph: Graph): Graph {
   const lifetimes = new Lifetimes(graph);
+  const gated = gatedBy(graph);
   const before = new Map<GraphNode, GraphNode[]>();
   const moved = new Set<Value>();
   let budget = PRODUCT_BUDGET * graph.nodes.reduce((sum, node) => sum + productCost(node), 0);
   for (const [value, readers] of lateReaders(graph, lifetimes)) {
     const [first] = readers as [GraphNode, ...GraphNode[]];
     const moment = lifetimes.position.get(first) as number;
-    const token = tokenOf(first, value, lifetimes);
+    // What some reader may need although a gate is closed cannot wait for what is behind it.
+    const isThere = ({ producer }: Value): boolean => {
+      const open = gated.get(producer as GraphNode);
+      return open === undefined || readers.every((reader) => gated.get(reader) === open);
+    };
+    const token = tokensOf(first, value, lifetimes).find(isThere) ?? null;
     const chain = token === null ? null : chainOf(value, { lifetimes, moment, moved });
     if (token === null || chain === null) continue;
     const cost = chain.reduce((sum, node) => sum + productCost(node), 0);
@@ -72,14 +79,14 @@ function lateReaders({ nodes, outputs }: Graph, { position, peak }: Lifetimes): 
   return [...late].sort((a, b) => made(a) - made(b));
 }
 
-/** Another operand of the reader, one that is made after the peak: the second computation waits for it. */
-function tokenOf(reader: GraphNode, value: Value, { position, peak }: Lifetimes): Value | null {
+/** Other operands of the reader that are made after the peak: the second computation waits for one of them. */
+function tokensOf(reader: GraphNode, value: Value, { position, peak }: Lifetimes): Value[] {
   const isLate = (input: Value): boolean =>
     rootOf(input) !== value &&
     sizeOf(input.shape) > 0 &&
     input.producer !== null &&
     (position.get(input.producer) ?? Number.POSITIVE_INFINITY) > peak;
-  return reader.inputs.find(isLate) ?? null;
+  return reader.inputs.filter(isLate);
 }
 
 /** The nodes that make the value from what is there at `moment`, or null where keeping that would cost more than half of what is saved. */

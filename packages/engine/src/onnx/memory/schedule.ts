@@ -30,11 +30,11 @@ function producersOf(node: GraphNode): GraphNode[] {
 }
 
 /** Every node after what it needs. Not recursive: a network's graph is thousands of nodes deep. */
-function postOrder(roots: readonly GraphNode[], above: (node: GraphNode) => readonly GraphNode[]): GraphNode[] {
-  const order: GraphNode[] = [];
-  const started = new Set<GraphNode>();
-  const stack: { readonly node: GraphNode; readonly open: GraphNode[] }[] = [];
-  const start = (node: GraphNode): void => {
+export function postOrder<Node>(roots: readonly Node[], above: (node: Node) => readonly Node[]): Node[] {
+  const order: Node[] = [];
+  const started = new Set<Node>();
+  const stack: { readonly node: Node; readonly open: Node[] }[] = [];
+  const start = (node: Node): void => {
     if (started.has(node)) return;
     started.add(node);
     stack.push({ node, open: above(node).toReversed() });

@@ -1,6 +1,7 @@
 import { sizeOf } from "@peftjs/core";
 import type { Graph, GraphNode, Value } from "../graph.ts";
 import { inputOf, sameShape } from "../graph.ts";
+import { gatedBy } from "./gates.ts";
 import type { GraphPass } from "./rewrite.ts";
 import { Draft, makeNode, single } from "./rewrite.ts";
 
@@ -63,16 +64,16 @@ class Order {
   }
 }
 
-/** 2-D products by the operand they share and how they read it. */
+/** 2-D products by the operand they share, how they read it, and the gates that they are computed for: one that may not be needed stays by itself. */
 function productsBy(graph: Graph, side: "a" | "b"): Map<string, GraphNode[]> {
-  const ids = new Map<Value, number>();
+  const ids = new Map<Value | undefined, number>();
+  const idOf = (value: Value | undefined): number => ids.get(value) ?? ids.set(value, ids.size).size - 1;
+  const gated = gatedBy(graph);
   const groups = new Map<string, GraphNode[]>();
   for (const node of graph.nodes) {
     if (node.kernel !== "BatchMatMul" || !isMatrixProduct(node)) continue;
-    const shared = inputOf(node, side);
-    if (!ids.has(shared)) ids.set(shared, ids.size);
     const { transposeA, transposeB, alpha } = node.attributes;
-    const key = [ids.get(shared), transposeA, transposeB, alpha].join();
+    const key = [idOf(inputOf(node, side)), transposeA, transposeB, alpha, idOf(gated.get(node))].join();
     groups.set(key, [...(groups.get(key) ?? []), node]);
   }
   return groups;

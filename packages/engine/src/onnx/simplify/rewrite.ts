@@ -145,7 +145,8 @@ export function makeNode(
   return producing({ kernel, inputNames, inputs, attributes, outputs: types.map((type) => new Value(type)) });
 }
 
-function producing(node: GraphNode): GraphNode {
+/** The node, known to its results. */
+export function producing(node: GraphNode): GraphNode {
   for (const output of node.outputs) output.producer = node;
   return node;
 }

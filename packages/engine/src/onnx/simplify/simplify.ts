@@ -3,6 +3,7 @@ import { simplifyAlgebra } from "./algebra.ts";
 import { dropBroadcasts } from "./broadcasts.ts";
 import { chooseByConstant, foldUniform } from "./constants.ts";
 import { removeIdentities } from "./identities.ts";
+import { gateParts } from "./gates.ts";
 import { joinProducts, joinSums } from "./joins.ts";
 import { mergeEqualCalls } from "./merge.ts";
 import { joinTranspositions, shortenChains } from "./moves.ts";
@@ -39,6 +40,7 @@ function passes(): readonly Pass[] {
     scaleIntoProduct,
     scaleBehindMoves,
     scaleIntoProduct,
+    gateParts,
     // Equal factors are what joined products need, and a bias would hide them.
     joinProducts,
     joinSums,
