@@ -58,13 +58,7 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     loggers: [{ step: ({ milliseconds }) => stepTimes.push(milliseconds) }],
   });
   const test = await evaluate(model, engine, evaluationPlan(text, task.test.slice(0, spec.testRows), spec.batchSize));
-  const score = test.metrics[metric];
-  if (score === undefined || !Number.isFinite(score)) {
-    throw new PeftError(
-      "SCORE_INVALID",
-      `The ${metric} on the test rows is ${String(score)}. Lower the learning rate in experiments/methods.yaml.`,
-    );
-  }
+  const score = finiteScore(test.metrics, metric);
   const { trainable, total } = model.trainableReport();
   return {
     method: spec.method,
@@ -81,6 +75,15 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     seconds: (performance.now() - started) / 1000,
     status: "ok",
   };
+}
+
+function finiteScore(metrics: Readonly<Record<string, number>>, name: string): number {
+  const score = metrics[name];
+  if (score !== undefined && Number.isFinite(score)) return score;
+  throw new PeftError(
+    "SCORE_INVALID",
+    `The ${name} on the test rows is ${String(score)}. Lower the learning rate in experiments/methods.yaml.`,
+  );
 }
 
 /** Nothing where no plug-in works before steps. */

@@ -1,33 +1,50 @@
-import { registeredMethods } from "@peftjs/bench";
+import { registeredMethods, registeredPlugins } from "@peftjs/bench";
+import { didYouMean, PeftError } from "@peftjs/core";
 import { Command } from "commander";
-import { methodFlags } from "./trainOptions.ts";
+import type { FieldFlag } from "../options/fields.ts";
+import { methodFlags, pluginFlags } from "./trainOptions.ts";
 
-/** `methods`: what `--method` accepts. */
+/** `methods`: what `--method` and `--use` accept. */
 export function methodsCommand(): Command {
   return new Command("methods")
-    .description("List the registered methods, or the settings of one.")
-    .argument("[name]", "method whose settings are listed")
+    .description("List the registered methods and training plug-ins, or the settings of one.")
+    .argument("[name]", "method or plug-in whose settings are listed")
     .option("--json", "print JSON")
     .action((name: string | undefined, flags: { readonly json?: boolean }) => {
       process.stdout.write(
-        `${name === undefined ? allMethods(flags.json === true) : oneMethod(name, flags.json === true)}\n`,
+        `${name === undefined ? everything(flags.json === true) : one(name, flags.json === true)}\n`,
       );
     });
 }
 
-function allMethods(asJson: boolean): string {
-  const rows = registeredMethods()
-    .list()
-    .map(({ name, package: from, description }) => ({ name, package: from, description }));
-  return asJson ? JSON.stringify(rows) : columns(rows.map((row) => [row.name, row.package, row.description]));
+function everything(asJson: boolean): string {
+  const rows = [
+    ...registeredMethods()
+      .list()
+      .map((method) => ({ ...method, kind: "method" })),
+    ...registeredPlugins().map((plugin) => ({ ...plugin, kind: "plug-in" })),
+  ].map(({ name, kind, package: from, description }) => ({ name, kind, package: from, description }));
+  return asJson
+    ? JSON.stringify(rows)
+    : columns(rows.map(({ name, kind, package: from, description }) => [name, kind, from, description]));
 }
 
-function oneMethod(name: string, asJson: boolean): string {
-  const rows = methodFlags(registeredMethods().get(name)).map(({ flag, description }) => ({
-    flag: `--${flag}`,
-    description,
-  }));
+function one(name: string, asJson: boolean): string {
+  const rows = flagsOf(name).map(({ flag, description }) => ({ flag: `--${flag}`, description }));
   return asJson ? JSON.stringify(rows) : columns(rows.map((row) => [row.flag, row.description]));
+}
+
+function flagsOf(name: string): FieldFlag[] {
+  const plugin = registeredPlugins().find((other) => other.name === name);
+  if (plugin !== undefined) return pluginFlags(plugin);
+  const methods = registeredMethods();
+  const method = methods.list().find((other) => other.name === name);
+  if (method !== undefined) return methodFlags(method);
+  const names = [...methods.list(), ...registeredPlugins()].map((known) => known.name);
+  throw new PeftError(
+    "METHOD_UNKNOWN",
+    `No method or plug-in is called "${name}".${didYouMean(name, names)} Registered: ${names.join(", ")}.`,
+  );
 }
 
 function columns(rows: readonly (readonly string[])[]): string {

@@ -10,15 +10,15 @@ import { Command } from "commander";
 import { writeAdapterInfo } from "../adapterInfo.ts";
 import { openEngine } from "../options/common.ts";
 import { checkOut, writeOut } from "../output.ts";
-import { chosenMethod, declareTrainOptions, resolveTrainOptions } from "./trainOptions.ts";
+import { chosen, declareTrainOptions, resolveTrainOptions } from "./trainOptions.ts";
 import type { TrainOptions } from "./trainOptions.ts";
 
-/** `train`: fine-tunes a model folder on the user's rows and writes an adapter. `args` decide which method's options exist. */
+/** `train`: fine-tunes a model folder on the user's rows and writes an adapter. `args` decide whose options exist. */
 export function trainCommand(args: readonly string[]): Command {
-  const method = chosenMethod(args);
+  const choice = chosen(args);
   const command = new Command("train").description("Fine-tune a model on labelled rows and write an adapter.");
-  return declareTrainOptions(command, method).action((flags: Readonly<Record<string, unknown>>) =>
-    train(resolveTrainOptions(flags, method)),
+  return declareTrainOptions(command, choice).action((flags: Readonly<Record<string, unknown>>) =>
+    train(resolveTrainOptions(flags, choice)),
   );
 }
 
@@ -42,6 +42,7 @@ async function train(options: TrainOptions): Promise<void> {
     engine,
     method: options.adapterMethod,
     methodConfig: options.methodConfig,
+    plugins: options.plugins,
     train: rows,
     dev,
     batchSize: options.batchSize,

@@ -1,6 +1,6 @@
-import { registeredMethods } from "@peftjs/bench";
+import { pluginNamed, registeredMethods } from "@peftjs/bench";
 import { parseConfig, PeftError } from "@peftjs/core";
-import type { Method } from "@peftjs/core";
+import type { AttachedPlugin, Method, TrainingPlugin } from "@peftjs/core";
 import { WEIGHT_TYPES } from "@peftjs/models";
 import { parseTrainingConfig, TrainingConfig } from "@peftjs/train";
 import type { TrainingConfigInput } from "@peftjs/train";
@@ -10,7 +10,7 @@ import { z } from "zod";
 import { checkKeys, readConfigFile } from "../options/configFile.ts";
 import { camel, fieldFlags, kebab, readValue } from "../options/fields.ts";
 import type { FieldFlag } from "../options/fields.ts";
-import { required } from "../options/common.ts";
+import { listOfNames, required } from "../options/common.ts";
 
 /** Options of `train` that are neither training options nor the method's. */
 const OwnOptions = z.strictObject({
@@ -18,6 +18,10 @@ const OwnOptions = z.strictObject({
   data: z.string().describe("Training rows: .jsonl, .csv or .tsv with text, label and perhaps a second text."),
   eval: z.string().optional().describe("Rows to choose the best epoch by."),
   method: z.string().default("lora").describe("Method; see `peftjs methods`."),
+  use: z
+    .array(z.string())
+    .optional()
+    .describe("Training plug-ins, separated by commas or one per --use; see `peftjs methods`."),
   out: z.string().describe("Folder of the adapter."),
   kind: z
     .enum(["classification", "regression"])
@@ -51,6 +55,7 @@ type OwnOptions = z.infer<typeof OwnOptions>;
 export interface TrainOptions extends OwnOptions {
   readonly adapterMethod: Method;
   readonly methodConfig: object;
+  readonly plugins: readonly AttachedPlugin[];
   readonly training: TrainingConfigInput;
 }
 
@@ -61,19 +66,27 @@ function trainingFlags(): FieldFlag[] {
   return fieldFlags(TrainingConfig).filter(({ field }) => !HIDDEN_TRAINING_FIELDS.includes(field));
 }
 
-/** Declares the options of `train` for one method: the method's own come from its schema. */
-export function declareTrainOptions(command: Command, method: Method): Command {
+/** What decides which options `train` has besides its own. */
+export interface Chosen {
+  readonly method: Method;
+  readonly plugins: readonly TrainingPlugin[];
+}
+
+/** Declares the options of `train`: those of the method and the plug-ins come from their schemas. */
+export function declareTrainOptions(command: Command, { method, plugins }: Chosen): Command {
   command.option("--config <file>", "YAML or JSON with these options' names; the command line wins over it");
-  const groups = [
+  const groups: readonly (readonly [string, readonly FieldFlag[]])[] = [
     ["Options:", fieldFlags(OwnOptions)],
     ["Training:", trainingFlags()],
     [`Method "${method.name}":`, methodFlags(method)],
-  ] as const;
+    ...plugins.map((plugin) => [`Plug-in "${plugin.name}":`, pluginFlags(plugin)] as const),
+  ];
   for (const [heading, flags] of groups) {
     for (const flag of flags) {
       const option = flag.isBoolean
         ? new Option(`--${flag.flag}`, flag.description)
         : new Option(`--${flag.flag} <value>`, flag.description);
+      if (flag.field === "use") option.argParser(moreNames);
       command.addOption(option.helpGroup(heading));
       if (flag.isBoolean) command.addOption(new Option(`--no-${flag.flag}`).hideHelp());
     }
@@ -81,35 +94,66 @@ export function declareTrainOptions(command: Command, method: Method): Command {
   return command;
 }
 
+function moreNames(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, ...listOfNames(text)];
+}
+
 /** A method's settings; one that the command has under the same name, too, goes by the method's name and its own. */
 export function methodFlags(method: Method): FieldFlag[] {
   const taken = new Set([...fieldFlags(OwnOptions), ...trainingFlags()].map(({ flag }) => flag));
   return fieldFlags(method.config).map((field) => {
-    if (!taken.has(field.flag)) return field;
-    const flag = `${kebab(method.name)}-${field.flag}`;
-    return { ...field, flag, option: camel(flag) };
+    return taken.has(field.flag) ? prefixed(field, method.name) : field;
   });
 }
 
-/** The method that the arguments or the configuration file name, before the rest of them can be read. */
-export function chosenMethod(args: readonly string[]): Method {
-  const file = argument(args, "config");
-  const fromFile = file === undefined ? undefined : readConfigFile(file)["method"];
-  const name =
-    argument(args, "method") ?? (typeof fromFile === "string" ? fromFile : OwnOptions.shape.method.parse(undefined));
-  return registeredMethods().get(name);
+/** A plug-in's settings, each by the plug-in's name and its own. */
+export function pluginFlags(plugin: TrainingPlugin): FieldFlag[] {
+  return fieldFlags(plugin.config).map((field) => prefixed(field, plugin.name));
 }
 
-function argument(args: readonly string[], name: string): string | undefined {
-  const at = args.findLastIndex((arg) => arg === `--${name}` || arg.startsWith(`--${name}=`));
-  if (at === -1) return undefined;
-  return args[at] === `--${name}` ? args[at + 1] : args[at]?.slice(name.length + 3);
+function prefixed(field: FieldFlag, name: string): FieldFlag {
+  const flag = `${kebab(name)}-${field.flag}`;
+  return { ...field, flag, option: camel(flag) };
+}
+
+/** What the arguments or the configuration file name, before the rest of them can be read. */
+export function chosen(args: readonly string[]): Chosen {
+  const file = values(args, "config").at(-1);
+  const fromFile = file === undefined ? {} : readConfigFile(file);
+  const inFile = fromFile["method"];
+  const method =
+    values(args, "method").at(-1) ?? (typeof inFile === "string" ? inFile : OwnOptions.shape.method.parse(undefined));
+  const uses = values(args, "use");
+  const plugins = uses.length > 0 ? uses.flatMap(listOfNames) : namesOf(fromFile["use"]);
+  return { method: registeredMethods().get(method), plugins: [...new Set(plugins)].map(pluginNamed) };
+}
+
+/** What else a file may hold there is complained about when its options are checked. */
+function namesOf(value: unknown): readonly string[] {
+  if (typeof value === "string") return listOfNames(value);
+  return Array.isArray(value) ? value.filter((name) => typeof name === "string") : [];
+}
+
+/** The values of an option, in the order of the arguments. */
+function values(args: readonly string[], name: string): string[] {
+  return args.flatMap((arg, at) => {
+    if (arg === `--${name}`) return args[at + 1] ?? [];
+    return arg.startsWith(`--${name}=`) ? arg.slice(name.length + 3) : [];
+  });
 }
 
 /** Joins flags over file over defaults, and checks everything against the schemas. */
-export function resolveTrainOptions(flags: Readonly<Record<string, unknown>>, method: Method): TrainOptions {
+export function resolveTrainOptions(
+  flags: Readonly<Record<string, unknown>>,
+  { method, plugins }: Chosen,
+): TrainOptions {
   const { config: file, ...given } = flags;
-  const all = [...fieldFlags(OwnOptions), ...trainingFlags(), ...methodFlags(method)];
+  const all = [
+    ...fieldFlags(OwnOptions),
+    ...trainingFlags(),
+    ...methodFlags(method),
+    ...plugins.flatMap((plugin) => pluginFlags(plugin)),
+  ];
   const fromFile = typeof file === "string" ? readConfigFile(file) : {};
   if (typeof file === "string")
     checkKeys(
@@ -126,7 +170,11 @@ export function resolveTrainOptions(flags: Readonly<Record<string, unknown>>, me
   const training = readValues(merged, trainingFlags()) as TrainingConfigInput;
   parseTrainingConfig(training);
   const methodConfig = parseConfig(method, readValues(merged, methodFlags(method)));
-  return { ...own, adapterMethod: method, methodConfig, training };
+  const configured = plugins.map((plugin) => ({
+    plugin,
+    config: parseConfig(plugin, readValues(merged, pluginFlags(plugin))),
+  }));
+  return { ...own, adapterMethod: method, methodConfig, plugins: configured, training };
 }
 
 function parseOwn(values: Record<string, unknown>): OwnOptions {
