@@ -1,4 +1,4 @@
-// Writes METHODS.md from the methods themselves, and in the READMEs what stands between `<!-- options: NAME -->` and
+// Writes METHODS.md from the methods and training plug-ins themselves, and in the READMEs what stands between `<!-- options: NAME -->` and
 // `<!-- end of options -->`; with --check, fails when one of the files is out of date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -6,7 +6,9 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import * as prettier from "prettier";
 import type { Method } from "../../packages/core/src/method/method.ts";
+import type { TrainingPlugin } from "../../packages/core/src/plugin/plugin.ts";
 import { registeredMethods } from "../../packages/bench/src/methods.ts";
+import { registeredPlugins } from "../../packages/bench/src/plugins.ts";
 
 interface Property {
   readonly type?: string | readonly string[];
@@ -61,7 +63,18 @@ function capabilities(methods: readonly Method[]): string {
   return table([head, ...rows]);
 }
 
-function options({ config }: Method): string {
+function steering(plugins: readonly TrainingPlugin[]): string {
+  const rows = plugins.map((plugin) => [
+    `\`${plugin.name}\``,
+    `\`${plugin.package}\``,
+    tick(plugin.parameterGroup !== undefined),
+    tick(plugin.parameterRule !== undefined),
+    plugin.exclusive ?? "",
+  ]);
+  return table([["Plug-in", "Package", "Sets learning rates", "Updates by itself", "Alone decides"], ...rows]);
+}
+
+function options({ config }: Pick<Method, "config"> | Pick<TrainingPlugin, "config">): string {
   const { properties = {} } = z.toJSONSchema(config, { io: "input", unrepresentable: "any" });
   const rows = Object.entries(properties).map(([option, property]) => [
     `\`${option}\``,
@@ -73,13 +86,18 @@ function options({ config }: Method): string {
 }
 
 const methods = registeredMethods().list();
+const plugins = registeredPlugins();
 
 function overview(): string {
   const parts = [
     "# Methods",
-    "What each method can do and its options, written from the methods by `npm run methods`.",
+    "What each method can do and its options, and the training plug-ins that go with any of them, written from the code by `npm run methods`.",
     capabilities(methods),
     ...methods.map((method) => `## ${method.name}\n\n${method.description}\n\n${options(method)}`),
+    "## Training plug-ins",
+    "They steer training and leave the layers as they are: `peft(base).use(method).use(plugin)`.",
+    steering(plugins),
+    ...plugins.map((plugin) => `### ${plugin.name}\n\n${plugin.description}\n\n${options(plugin)}`),
   ];
   return `${parts.join("\n\n")}\n`;
 }
@@ -88,9 +106,9 @@ function withOptions(readme: string): string {
   return readme.replaceAll(
     /(<!-- options: (\S+) -->\n)[^]*?(<!-- end of options -->)/g,
     (_, start: string, name: string, end: string) => {
-      const method = methods.find((other) => other.name === name);
-      if (method === undefined) throw new Error(`No method "${name}" is registered.`);
-      return `${start}\n${options(method)}\n\n${end}`;
+      const owner = [...methods, ...plugins].find((other) => other.name === name);
+      if (owner === undefined) throw new Error(`No method or plug-in "${name}" is registered.`);
+      return `${start}\n${options(owner)}\n\n${end}`;
     },
   );
 }
