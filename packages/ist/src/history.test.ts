@@ -1,7 +1,6 @@
 import type { PluginRecord } from "@peftjs/core";
 import { describe, expect, it } from "vitest";
-import { fakeContext } from "../test/context.ts";
-import { IstConfig } from "./config.ts";
+import { started } from "../test/context.ts";
 import { historyOf, importance, learned, shares, weights } from "./history.ts";
 import type { History } from "./history.ts";
 import { ist } from "./ist.ts";
@@ -12,10 +11,9 @@ import { reportFiles } from "./report.ts";
 async function recorded(steps: number): Promise<PluginRecord[]> {
   const loss = (_: number, scales: readonly number[]): number =>
     scales.reduce((sum, scale, block) => sum + 0.01 * block * (1 - scale), 1);
-  const context = fakeContext(IstConfig.parse({ seed: 1 }), { blocks: 8, loss });
-  const run = ist.start?.(context);
-  for (let step = 1; step <= steps; step++) await run?.beforeStep?.(step);
-  return JSON.parse(JSON.stringify(context.records)) as PluginRecord[];
+  const { records, advance } = started(ist, { config: { seed: 1 }, blocks: 8, loss });
+  await advance(steps);
+  return JSON.parse(JSON.stringify(records)) as PluginRecord[];
 }
 
 const short: History = {

@@ -46,7 +46,7 @@ export function runOf(
     const { importance, applied } = controller.learn(losses);
     // JSON has no NaN.
     const recorded = losses.map((loss) => (Number.isFinite(loss) ? loss : null));
-    tools.record({ step, sets, losses: recorded, importance, applied });
+    tools.record({ sets, losses: recorded, importance, applied });
     if (!applied) warnOnce(step, losses);
   }
 
@@ -64,7 +64,7 @@ export function runOf(
     async beforeStep(step) {
       if (candidates !== undefined) await compare(step, candidates);
       const chosen = blocksAt(controller.select());
-      tools.record({ step, blocks: chosen, ...(step === 1 ? { among: blocks } : {}) });
+      tools.record({ blocks: chosen, ...(step === 1 ? { among: blocks } : {}) });
       return { blocks: chosen };
     },
     state: () => controller.state(),

@@ -1,10 +1,18 @@
-import type { LayerSite, PluginContext, PluginLossOptions, PluginRecord, TrainableParameter } from "@peftjs/core";
+import type {
+  LayerSite,
+  PluginLossOptions,
+  PluginRecord,
+  PluginRun,
+  StepChoice,
+  TrainableParameter,
+  TrainingPlugin,
+} from "@peftjs/core";
 import { linearSite } from "@peftjs/testkit";
 
 /** Loss that stands for a model's: of a batch's number and the factor of every block. */
 export type SyntheticLoss = (index: number, scales: readonly number[]) => number;
 
-export interface Recorded {
+interface Recorded {
   readonly records: PluginRecord[];
   readonly asked: PluginLossOptions[];
   readonly warnings: string[];
@@ -23,34 +31,63 @@ export function parameter(key: string, block: number | null): TrainableParameter
   return { key, shape: [1], adapter: "default", site: null, name: null, base: null, head: block === null, block };
 }
 
-interface FakeOptions {
+interface FakeOptions<Config> {
+  readonly config?: Partial<Config>;
   /** Blocks of the model. */
   readonly blocks: number;
   /** Those that learn; default: all. */
   readonly learning?: readonly number[];
   readonly responsive?: readonly number[];
   readonly loss?: SyntheticLoss;
-  readonly state?: unknown;
+  /** Where the plug-in goes on. */
+  readonly state?: SavedState;
 }
 
-/** What a trainer gives a plug-in, and what it was asked and told. */
-export function fakeContext<Config extends object>(
-  config: Config,
-  { blocks, loss = () => 1, state, ...options }: FakeOptions,
-): PluginContext<Config> & Recorded {
+interface SavedState {
+  readonly step: number;
+  readonly value: unknown;
+}
+
+/** A plug-in that runs, and what it was asked and told. */
+export interface Started extends Recorded {
+  readonly choosesBlocks: boolean | undefined;
+  state(): SavedState;
+  /** What it chose for the steps up to this one. */
+  advance(to: number): Promise<StepChoice[]>;
+}
+
+/**
+ * Starts a plug-in on a model that is made up, and does for it what a trainer does.
+ * @throws what the plug-in does.
+ */
+export function started<Config extends object>(
+  plugin: TrainingPlugin<Config>,
+  { config = {}, blocks, loss = () => 1, state, ...options }: FakeOptions<Config>,
+): Started {
   const recorded: Recorded = { records: [], asked: [], warnings: [] };
   const learning = options.learning ?? [...Array(blocks).keys()];
-  return {
-    ...recorded,
-    ...{ config, blocks, state, sites: blockSites(blocks), responsive: new Set(options.responsive ?? learning) },
+  let now = (state?.step ?? 0) + 1;
+  const run = plugin.start?.({
+    ...{ config: plugin.config.parse(config), blocks, state: state?.value, sites: blockSites(blocks) },
     parameters: [...learning.map((block) => parameter(`default.layer.${block}.a`, block)), parameter("head", null)],
+    responsive: new Set(options.responsive ?? learning),
     tools: {
       loss: async (asked) => {
         recorded.asked.push(asked);
         return loss(asked.index, asked.responseScale ?? []);
       },
-      record: (entry) => void recorded.records.push(entry as PluginRecord),
+      record: (entry) => void recorded.records.push({ ...entry, step: now }),
       warn: (message) => void recorded.warnings.push(message),
+    },
+  }) as PluginRun;
+  return {
+    ...recorded,
+    choosesBlocks: run.choosesBlocks,
+    state: () => ({ step: now - 1, value: run.state?.() }),
+    advance: async (to) => {
+      const choices: StepChoice[] = [];
+      for (; now <= to; now++) choices.push((await run.beforeStep?.(now)) as StepChoice);
+      return choices;
     },
   };
 }

@@ -3,8 +3,8 @@ import { parallel, series } from "@peftjs/method-classic";
 import { dora, lora } from "@peftjs/method-lora-family";
 import { architectures, countTrainable } from "@peftjs/testkit/conformance";
 import { describe, expect, it } from "vitest";
-import { ist, IstConfig } from "../src/index.ts";
-import { fakeContext } from "./context.ts";
+import { ist } from "../src/index.ts";
+import { started } from "./context.ts";
 
 interface Case {
   readonly model: keyof typeof architectures;
@@ -42,8 +42,7 @@ const cases: readonly Case[] = [
 
 describe("parameters that learn in a step", () => {
   it.each(cases)("$model, $method $settings: $active", async ({ model, blocks, method, settings, total, active }) => {
-    const run = ist.start?.(fakeContext(IstConfig.parse({}), { blocks }));
-    const choice = await run?.beforeStep?.(1);
+    const [choice] = await started(ist, { blocks }).advance(1);
     const count = (given: object): number =>
       countTrainable(methods[method] as Method<never>, given as never, architectures[model]).adapter;
     expect(count(settings)).toBe(total);

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { historyOf, ist, IstConfig } from "../src/index.ts";
-import { evenMatters, fakeContext, waves } from "./context.ts";
+import { historyOf, ist } from "../src/index.ts";
+import { evenMatters, started, waves } from "./context.ts";
 
 interface Run {
   readonly loss: "waves" | "evenMatters";
@@ -23,10 +23,9 @@ function mask(blocks: readonly number[]): string {
 
 describe("1,001 steps beside fixtures/ist/make.py", () => {
   it.each(runs)("of $blocks blocks, loss $loss", async ({ loss, blocks, seed, active, sets, importance }) => {
-    const context = fakeContext(IstConfig.parse({ seed }), { blocks, loss: losses[loss] });
-    const run = ist.start?.(context);
-    for (let step = 1; step <= 1001; step++) await run?.beforeStep?.(step);
-    const { selections, updates } = historyOf(context.records);
+    const { records, advance } = started(ist, { config: { seed }, blocks, loss: losses[loss] });
+    await advance(1001);
+    const { selections, updates } = historyOf(records);
     expect(selections.map((selection) => mask(selection.blocks))).toEqual(active.split(" "));
     expect(updates.map((update) => update.sets.map(mask).join(" "))).toEqual(sets);
     expect(updates).toHaveLength(100);
