@@ -50,19 +50,25 @@ export interface RunOptions {
   readonly engine: Engine;
   readonly steps?: number;
   readonly config?: TrainingConfigInput;
+  /** Stops as if interrupted after this step. */
+  readonly until?: number;
 }
 
 /** Trains as the reference does; the losses. */
-export async function losses(model: PeftModel, { engine, steps = reference.steps, config = {} }: RunOptions) {
+export async function losses(model: PeftModel, { engine, steps = reference.steps, config = {}, until }: RunOptions) {
   const result: number[] = [];
+  const interruption = new AbortController();
   const trainer = new Trainer({
-    ...{ model, engine, train },
+    ...{ model, engine, train, signal: interruption.signal },
     config: {
       ...{ maxSteps: steps, learningRate: reference.learningRate, schedule: "constant", warmupRatio: 0 },
       ...{ weightDecay: 0, maxGradNorm: null, evalEvery: "never", saveEvery: "never", ...config },
     },
   });
-  trainer.on("step", ({ loss }) => void result.push(loss));
+  trainer.on("step", ({ loss, step }) => {
+    result.push(loss);
+    if (step === until) interruption.abort();
+  });
   try {
     await trainer.train();
   } finally {

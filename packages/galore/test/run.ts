@@ -1,4 +1,4 @@
-import { createGenerator, float32, zeros } from "@peftjs/core";
+import { cloneTensor, createGenerator, float32, zeros } from "@peftjs/core";
 import type { HostTensor, Named, ParameterRule, TensorRunner } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { eagerEngine } from "@peftjs/testkit";
@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly runner?: TensorRunner;
   /** Multiplies gradients. */
   readonly gradientScale?: number;
+  /** Goes on from copies of what this one remembers. */
+  readonly from?: MatrixRun;
 }
 
 /** One matrix under its rule, step by step, as a trainer goes about it. */
@@ -36,15 +38,19 @@ export class MatrixRun {
   readonly #options: RunOptions;
 
   constructor(options: RunOptions) {
-    const { shape, layout = "out_in", weight = zeros(shape) } = options;
+    const { shape, layout = "out_in", from, weight = from?.weight ?? zeros(shape) } = options;
     this.#options = options;
     this.config = GaloreConfig.parse({ svd: "exact", ...(options.config as object) });
     this.projection = projectionOf(shape, { ...this.config, layout });
     this.rule = matrixRule({ shape, layout, config: this.config });
     this.weight = weight;
     this.state = Object.fromEntries(
-      Object.entries(this.rule.state).map(([slot, spec]) => [slot, zeros(spec.shape, spec.dtype)]),
+      Object.entries(this.rule.state).map(([slot, { shape: own, dtype }]) => [
+        slot,
+        from === undefined ? zeros(own, dtype) : cloneTensor(from.state[slot] as HostTensor),
+      ]),
     );
+    this.updates = from?.updates ?? 0;
   }
 
   get bases(): PerAxis<HostTensor> {
