@@ -58,6 +58,7 @@ export {
   isBias,
   isInModules,
   listTargets,
+  matchesTargets,
   patternValue,
   resolveTargets,
   targetFields,

@@ -8,3 +8,4 @@ export { blankGenerator } from "./random.ts";
 export { activateCpu, ensureTfjs, gradientsOf, onHost } from "./gradients.ts";
 export { toHost, toTensor } from "./hostTensors.ts";
 export { hostRunner } from "./runner.ts";
+export { printWarning } from "./warnings.ts";

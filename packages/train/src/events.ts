@@ -1,3 +1,5 @@
+import type { PluginRecord } from "@peftjs/core";
+
 /** One optimizer step. */
 export interface StepEvent {
   /** From 1. */
@@ -12,8 +14,20 @@ export interface StepEvent {
   /** Global gradient norm before clipping. */
   readonly gradNorm: number;
   readonly learningRate: number;
+  /** Blocks that learned; absent when no plug-in chooses them. */
+  readonly blocks?: readonly number[];
   /** Wall time of the step, without evaluation and saving. */
   readonly milliseconds: number;
+  /** Wall time of what plug-ins did before it; absent without plug-ins. */
+  readonly pluginMilliseconds?: number;
+}
+
+/** A plug-in recorded something before a step. */
+export interface PluginEvent {
+  /** The step that was about to be done. */
+  readonly step: number;
+  readonly plugin: string;
+  readonly record: PluginRecord;
 }
 
 export interface EvaluateEvent {
@@ -54,6 +68,7 @@ export interface StartEvent {
 
 export interface TrainerEvents {
   readonly start: StartEvent;
+  readonly plugin: PluginEvent;
   readonly step: StepEvent;
   readonly evaluate: EvaluateEvent;
   readonly save: SaveEvent;
@@ -80,7 +95,7 @@ export class EventBus {
   }
 
   add(logger: Logger): void {
-    const names: readonly EventName[] = ["start", "step", "evaluate", "save", "epoch", "end"];
+    const names: readonly EventName[] = ["start", "plugin", "step", "evaluate", "save", "epoch", "end"];
     for (const name of names) {
       const listener = logger[name];
       if (listener !== undefined) this.on(name, (event) => (listener as (event: unknown) => void)(event));

@@ -1,7 +1,7 @@
 export { parseTrainingConfig, TrainingConfig } from "./config.ts";
 export type { TrainingConfigInput } from "./config.ts";
 export { Trainer } from "./trainer.ts";
-export type { TrainerOptions, TrainingResult } from "./trainer.ts";
+export type { TrainerOptions, TrainingResult } from "./trainerOptions.ts";
 export type { Best } from "./checkpoint/checkpoint.ts";
 export { epochBatches } from "./epochBatches.ts";
 export { createEvaluator, evaluate } from "./evaluate.ts";
@@ -14,6 +14,7 @@ export type {
   EventName,
   Listener,
   Logger,
+  PluginEvent,
   SaveEvent,
   StartEvent,
   StepEvent,
@@ -42,7 +43,8 @@ export { schedule } from "./schedule.ts";
 export type { Schedule, ScheduleName, ScheduleOptions } from "./schedule.ts";
 export { initialState } from "./optim/tensors.ts";
 export { Stepper } from "./step/stepper.ts";
-export type { StepInput, StepMetrics, StepperOptions, StepTensors } from "./step/stepper.ts";
+export type { StepMetrics } from "./step/firstHalf.ts";
+export type { StepInput, StepperOptions, StepTensors } from "./step/stepper.ts";
 export { attentionRates, AttentionRatesConfig } from "./plugins/attentionRates.ts";
 export { generalizationBound } from "./plugins/generalizationBound.ts";
 export type { BoundOptions } from "./plugins/generalizationBound.ts";

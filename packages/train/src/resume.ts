@@ -1,11 +1,50 @@
 import { PeftError } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
+import type { TrainingConfig } from "./config.ts";
+import type { Optimizer } from "./optim/optimizer.ts";
+import type { PluginRuns } from "./plugins/pluginRuns.ts";
+import type { RunLength } from "./runLength.ts";
+
+/** What decides a run's numbers; a resumed run must have the same. */
+export type Fingerprint = Readonly<Record<string, unknown>>;
+
+/** Options that decide a run's numbers, besides its length. */
+const DECISIVE = [
+  "accumulationSteps",
+  "learningRate",
+  "schedule",
+  "weightDecay",
+  "beta1",
+  "beta2",
+  "epsilon",
+  "momentum",
+  "maxGradNorm",
+  "seed",
+] as const satisfies readonly (keyof TrainingConfig)[];
+
+export interface FingerprintOptions {
+  readonly config: TrainingConfig;
+  readonly length: RunLength;
+  readonly batchesPerEpoch: number;
+  readonly optimizer: Optimizer;
+  readonly plugins: PluginRuns | null;
+}
+
+export function fingerprintOf({
+  config,
+  length,
+  batchesPerEpoch,
+  optimizer,
+  plugins,
+}: FingerprintOptions): Fingerprint {
+  const { totalSteps, warmupSteps } = length;
+  const options = Object.fromEntries(DECISIVE.map((name) => [name, config[name]]));
+  const steered = plugins === null ? {} : { plugins: plugins.fingerprint };
+  return { optimizer: optimizer.name, totalSteps, warmupSteps, batchesPerEpoch, ...options, ...steered };
+}
 
 /** Refuses to go on with a run under other options: its numbers would be neither run's. */
-export function requireSameRun(
-  saved: Readonly<Record<string, unknown>>,
-  current: Readonly<Record<string, unknown>>,
-): void {
+export function requireSameRun(saved: Fingerprint, current: Fingerprint): void {
   const names = new Set([...Object.keys(saved), ...Object.keys(current)]);
   const different = [...names].filter((name) => JSON.stringify(saved[name]) !== JSON.stringify(current[name]));
   if (different.length === 0) return;

@@ -1,57 +1,28 @@
 import { join } from "node:path";
-import { cloneTensor, PeftError } from "@peftjs/core";
+import { cloneTensor, PeftError, writeFileAtomic } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
-import type { Engine } from "@peftjs/engine";
+import { printWarning } from "@peftjs/core/internal";
 import { CheckpointFolder } from "./checkpoint/checkpoint.ts";
-import type { Best, ModelTensors, RunState } from "./checkpoint/checkpoint.ts";
+import type { ModelTensors, RunState } from "./checkpoint/checkpoint.ts";
 import { parseTrainingConfig } from "./config.ts";
-import type { TrainingConfig, TrainingConfigInput } from "./config.ts";
+import type { TrainingConfig } from "./config.ts";
 import { createEvaluator } from "./evaluate.ts";
-import type { Evaluation, Evaluator } from "./evaluate.ts";
+import type { Evaluator } from "./evaluate.ts";
 import { EventBus } from "./events.ts";
-import type { EndReason, EventName, Listener, Logger } from "./events.ts";
-import { jsonlLogger } from "./log/jsonl.ts";
-import type { EvaluationPlan, TrainableModel, TrainingPlan } from "./model.ts";
+import type { EndReason, EventName, Listener } from "./events.ts";
+import { jsonlLogger, pluginEvents } from "./log/jsonl.ts";
 import { optimizerOf } from "./optim/fromConfig.ts";
-import type { ParameterGroupRule } from "./optim/fromConfig.ts";
 import type { Optimizer } from "./optim/optimizer.ts";
+import { PluginRuns } from "./plugins/pluginRuns.ts";
 import { lengthOf } from "./runLength.ts";
 import type { RunLength } from "./runLength.ts";
-import { requireSameRun } from "./resume.ts";
+import { fingerprintOf, requireSameRun } from "./resume.ts";
+import type { Fingerprint } from "./resume.ts";
 import { schedule } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 import { Stepper } from "./step/stepper.ts";
-import type { StepMetrics } from "./step/stepper.ts";
-
-export interface TrainerOptions {
-  readonly model: TrainableModel;
-  readonly engine: Engine;
-  readonly train: TrainingPlan;
-  /** Rows to evaluate on; without them nothing is evaluated. */
-  readonly evaluation?: EvaluationPlan | undefined;
-  readonly config?: TrainingConfigInput;
-  /** Instead of the one that the config names. It decides about groups itself. */
-  readonly optimizer?: Optimizer;
-  /** Goes before what the model's methods say about their parameters. */
-  readonly paramGroups?: ParameterGroupRule;
-  readonly loggers?: readonly Logger[];
-  /** Metrics of an evaluation beyond the built-in ones. */
-  readonly metrics?: (evaluation: Evaluation) => Readonly<Record<string, number>>;
-  /** Ends the run after the current step, with a checkpoint. */
-  readonly signal?: AbortSignal;
-}
-
-export interface TrainingResult {
-  /** Optimizer steps done, those before a resume included. */
-  readonly steps: number;
-  readonly reason: EndReason;
-  /** Mean loss of the last step's batches. */
-  readonly loss: number | null;
-  /** Null without evaluation. */
-  readonly best: Best | null;
-  /** Metrics of the last evaluation. */
-  readonly metrics: Readonly<Record<string, number>> | null;
-}
+import type { StepMetrics } from "./step/firstHalf.ts";
+import type { TrainerOptions, TrainingResult } from "./trainerOptions.ts";
 
 /** Owns one run: compiled programs, buffers, checkpoints. Dispose of it when done; the model stays. */
 export class Trainer {
@@ -61,10 +32,13 @@ export class Trainer {
   readonly #events = new EventBus();
   readonly #optimizer: Optimizer;
   readonly #schedule: Schedule;
-  readonly #stepper: Stepper;
+  /** What steers the run besides the options; null without plug-ins. */
+  readonly #plugins: PluginRuns | null;
+  /** Made at the start: what plug-ins decide about is known then. */
+  #stepper: Stepper | null = null;
   readonly #evaluator: Evaluator | null;
   readonly #folder: CheckpointFolder | null;
-  #state: Omit<RunState, "fingerprint"> = {
+  #state: Omit<RunState, "fingerprint" | "updates" | "plugins"> = {
     step: 0,
     loss: null,
     metrics: null,
@@ -80,20 +54,12 @@ export class Trainer {
     this.#schedule = schedule(config.schedule, this.length);
     this.#optimizer = options.optimizer ?? optimizerOf(config, options);
     const { model, engine } = options;
-    this.#stepper = new Stepper({
-      model,
-      engine,
-      optimizer: this.#optimizer,
-      maxGradNorm: config.maxGradNorm,
-      seed: config.seed,
-      recompute: config.recompute,
-      totalSteps: this.length.totalSteps,
-    });
     const evaluates = options.evaluation !== undefined && config.evalEvery !== "never";
     this.#evaluator = evaluates ? createEvaluator(model, engine) : null;
     this.#folder = config.outputDir === null ? null : new CheckpointFolder(config.outputDir);
-    if (config.outputDir !== null) this.#events.add(jsonlLogger(join(config.outputDir, "log.jsonl")));
+    if (config.outputDir !== null) this.#events.add(jsonlLogger(logOf(config.outputDir)));
     for (const logger of options.loggers ?? []) this.#events.add(logger);
+    this.#plugins = this.#pluginRuns();
   }
 
   /** Adds a listener; returns a function that removes it. */
@@ -119,14 +85,16 @@ export class Trainer {
     }
     if (reason === "aborted") await this.#save();
     else await this.#loadBest();
+    await this.#report();
     const { step, loss, best, metrics } = this.#state;
     this.#events.emit("end", { step, reason });
     return { steps: step, reason, loss, best, metrics };
   }
 
   async dispose(): Promise<void> {
-    await this.#stepper.dispose();
+    await this.#stepper?.dispose();
     await this.#evaluator?.dispose();
+    await this.#plugins?.dispose();
   }
 
   async #begin(): Promise<void> {
@@ -138,13 +106,36 @@ export class Trainer {
         `"${outputDir}" holds checkpoints of an earlier run (step ${newest.run.step}). Set resume: true to go on with it, or choose another outputDir.`,
       );
     }
+    if (newest !== null) requireSameRun(newest.run.fingerprint, this.#fingerprint());
+    const { step: resumedFrom = 0, plugins: state = {} } = newest?.run ?? {};
+    const records = outputDir === null || newest === null ? [] : pluginEvents(logOf(outputDir), resumedFrom);
+    this.#plugins?.start({ state, records });
+    const stepper = (this.#stepper ??= this.#newStepper());
     if (newest !== null) {
-      const { fingerprint, ...state } = newest.run;
-      requireSameRun(fingerprint, this.#fingerprint());
-      this.#state = state;
-      this.#stepper.restore(newest);
+      const { fingerprint, updates, plugins, ...run } = newest.run;
+      this.#state = run;
+      stepper.restore(newest, updates);
     }
     this.#events.emit("start", { resumedFrom: this.#state.step, totalSteps: this.length.totalSteps });
+  }
+
+  #newStepper(): Stepper {
+    const { model, engine } = this.#options;
+    const { maxGradNorm, seed, recompute } = this.config;
+    return new Stepper({
+      ...{ model, engine, optimizer: this.#optimizer, maxGradNorm, seed, recompute },
+      totalSteps: this.length.totalSteps,
+      choosesBlocks: this.#plugins?.choosesBlocks ?? false,
+    });
+  }
+
+  #pluginRuns(): PluginRuns | null {
+    const { model, engine, train, evaluation, onWarning = printWarning } = this.#options;
+    const { plugins } = model;
+    if (plugins === undefined || plugins.attached.length === 0) return null;
+    // Its rows are not those of the steps they come before.
+    const seed = this.config.seed + 1;
+    return new PluginRuns({ plugins, model, engine, train, evaluation, seed, events: this.#events, warn: onWarning });
   }
 
   /** One optimizer step and what is due after it. */
@@ -154,13 +145,26 @@ export class Trainer {
     const firstBatch = (step - 1) * accumulationSteps;
     const batches = Array.from({ length: accumulationSteps }, (_, i) => this.#options.train.batchAt(firstBatch + i));
     const learningRate = this.config.learningRate * this.#schedule(step - 1);
+    const asked = performance.now();
+    const blocks = await this.#plugins?.beforeStep(step);
     const began = performance.now();
-    const metrics = await this.#stepper.step({ batches, firstBatch, step, learningRate });
+    const stepper = this.#stepper as Stepper;
+    const metrics = await stepper.step({ batches, firstBatch, step, learningRate, blocks });
     const milliseconds = performance.now() - began;
+    const steered = this.#plugins === null ? {} : { pluginMilliseconds: began - asked };
     this.#state = { ...this.#state, step, loss: metrics.loss };
     const epoch = this.length.epochAt(step);
     const { totalSteps } = this.length;
-    this.#events.emit("step", { step, totalSteps, epoch, ...metrics, learningRate, milliseconds });
+    this.#events.emit("step", {
+      step,
+      totalSteps,
+      epoch,
+      ...metrics,
+      learningRate,
+      milliseconds,
+      ...steered,
+      ...(blocks && { blocks }),
+    });
     requireFinite(step, metrics);
     if (this.length.endsEpoch(step)) this.#events.emit("epoch", { step, epoch: Math.floor(epoch + 1e-9) });
     const improved = this.#due(this.config.evalEvery, step) && (await this.#evaluate());
@@ -213,14 +217,24 @@ export class Trainer {
 
   async #save(): Promise<void> {
     if (this.#folder === null) return;
-    const run: RunState = { ...this.#state, fingerprint: this.#fingerprint() };
+    const stepper = this.#stepper as Stepper;
+    const steered = this.#plugins === null ? {} : { updates: stepper.updates, plugins: this.#plugins.state };
+    const run: RunState = { ...this.#state, fingerprint: this.#fingerprint(), ...steered };
     const path = await this.#folder.save({
       run,
       ...this.#tensors(),
-      optimizer: this.#stepper.optimizerState,
+      optimizer: stepper.optimizerState,
     });
     await this.#folder.prune(this.config.keepCheckpoints, run.best?.step ?? null);
     this.#events.emit("save", { step: run.step, path });
+  }
+
+  /** Files of plug-ins about the run: `<outputDir>/plugins`. */
+  async #report(): Promise<void> {
+    const { outputDir } = this.config;
+    if (outputDir === null || this.#plugins === null) return;
+    for (const [name, text] of Object.entries(this.#plugins.report()))
+      await writeFileAtomic(join(outputDir, "plugins", name), text);
   }
 
   /** What makes the model what it is now. */
@@ -243,27 +257,16 @@ export class Trainer {
     return earlyStopPatience !== null && this.#state.evaluationsWithoutImprovement >= earlyStopPatience;
   }
 
-  #fingerprint(): Readonly<Record<string, unknown>> {
-    const { totalSteps, warmupSteps } = this.length;
-    const options = Object.fromEntries(DECISIVE.map((name) => [name, this.config[name]]));
+  #fingerprint(): Fingerprint {
     const { batchesPerEpoch } = this.#options.train;
-    return { optimizer: this.#optimizer.name, totalSteps, warmupSteps, batchesPerEpoch, ...options };
+    const { config, length } = this;
+    return fingerprintOf({ config, length, batchesPerEpoch, optimizer: this.#optimizer, plugins: this.#plugins });
   }
 }
 
-/** Options that decide a run's numbers, besides its length. */
-const DECISIVE = [
-  "accumulationSteps",
-  "learningRate",
-  "schedule",
-  "weightDecay",
-  "beta1",
-  "beta2",
-  "epsilon",
-  "momentum",
-  "maxGradNorm",
-  "seed",
-] as const satisfies readonly (keyof TrainingConfig)[];
+function logOf(outputDir: string): string {
+  return join(outputDir, "log.jsonl");
+}
 
 function requireFinite(step: number, values: StepMetrics): void {
   for (const [name, value] of Object.entries(values)) {

@@ -2,7 +2,7 @@ import type { Switching } from "../adapter/switching.ts";
 import { PeftError } from "../errors.ts";
 import type { ParameterGroup } from "../method/contexts.ts";
 import { parseConfig } from "../method/parseConfig.ts";
-import { blockPaths, type BlockPaths } from "../model/blocks.ts";
+import { blockOf, blockPaths, type BlockPaths } from "../model/blocks.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { LayerSite } from "../model/site.ts";
 import type { AttachPluginOptions } from "../modelOptions.ts";
@@ -52,6 +52,11 @@ export class Plugins {
   parameters(): TrainableParameter[] {
     const { view, learning } = this.#switching;
     return trainableParameters(this.#base, { adapters: learning, view, paths: this.#paths });
+  }
+
+  /** Index of the transformer block that a key of `PeftModel.trainable()` or `state()` lies in; null outside. */
+  blockOf(key: string): number | null {
+    return blockOf(this.#paths, key.slice(key.indexOf(".") + 1));
   }
 
   /** Blocks in which adapters that learn add something to a layer's output. */

@@ -22,6 +22,10 @@ export interface RunState {
   readonly metrics: Readonly<Record<string, number>> | null;
   readonly best: Best | null;
   readonly evaluationsWithoutImprovement: number;
+  /** Updates of each block so far, where a plug-in chooses them. */
+  readonly updates?: Readonly<Record<string, number>>;
+  /** What plug-ins keep, by name. */
+  readonly plugins?: Readonly<Record<string, unknown>>;
   /** Options that decide the run's numbers; a resumed run must have the same. */
   readonly fingerprint: Readonly<Record<string, unknown>>;
 }

@@ -1,20 +1,23 @@
 import { PeftError } from "@peftjs/core";
-import type { AttachedPlugin, PluginRecord, PluginRun, Plugins } from "@peftjs/core";
-import type { EventBus } from "../events.ts";
+import type { AttachedPlugin, PluginRun, Plugins, Warn } from "@peftjs/core";
+import type { EventBus, PluginEvent } from "../events.ts";
 import { PlanLoss } from "./planLoss.ts";
 import type { PlanLossOptions } from "./planLoss.ts";
 
 export interface PluginRunsOptions extends PlanLossOptions {
   readonly plugins: Plugins;
   readonly events: EventBus;
+  readonly warn: Warn;
 }
+
+type StartedPlugin = AttachedPlugin & { readonly run: PluginRun };
 
 /** The plug-ins of a model during one run: what they decide, keep and record. */
 export class PluginRuns {
   readonly #options: PluginRunsOptions;
   readonly #loss: PlanLoss;
-  #runs: readonly (AttachedPlugin & { readonly run: PluginRun })[] = [];
-  #records: { readonly plugin: string; readonly record: PluginRecord }[] = [];
+  #runs: readonly StartedPlugin[] = [];
+  #records: PluginEvent[] = [];
   /** The step that is about to be done. */
   #step = 1;
 
@@ -45,7 +48,7 @@ export class PluginRuns {
    */
   start(interrupted: {
     readonly state: Readonly<Record<string, unknown>>;
-    readonly records: readonly { readonly plugin: string; readonly record: PluginRecord }[];
+    readonly records: readonly PluginEvent[];
   }): void {
     const { plugins } = this.#options;
     this.#records = [...interrupted.records];
@@ -59,7 +62,7 @@ export class PluginRuns {
           tools: {
             loss: (options) => this.#loss.loss(options),
             record: (entry) => this.#record(plugin.name, entry),
-            warn: this.#warn,
+            warn: this.#options.warn,
           },
         }) ?? {},
     }));
@@ -95,13 +98,13 @@ export class PluginRuns {
     await this.#loss.dispose();
   }
 
-  get #choosers(): readonly (AttachedPlugin & { readonly run: PluginRun })[] {
+  get #choosers(): readonly StartedPlugin[] {
     return this.#runs.filter(({ run }) => run.choosesBlocks === true);
   }
 
   #record(plugin: string, entry: Readonly<Record<string, unknown>>): void {
-    const record = { ...entry, step: this.#step };
-    this.#records.push({ plugin, record });
-    this.#options.events.emit("plugin", { step: this.#step, plugin, record });
+    const event = { step: this.#step, plugin, record: { ...entry, step: this.#step } };
+    this.#records.push(event);
+    this.#options.events.emit("plugin", event);
   }
 }

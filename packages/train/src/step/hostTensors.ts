@@ -1,12 +1,7 @@
-import { zeros } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
 
 export function first(tensor: HostTensor): number {
   return tensor.data[0] as number;
-}
-
-export function zerosLike(tensors: Named<HostTensor>): Named<HostTensor> {
-  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, zeros(tensor.shape)]));
 }
 
 /** Writes values over what the tensors of `to` hold. */

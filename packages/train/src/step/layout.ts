@@ -1,5 +1,5 @@
 import { sizeOf, zeros } from "@peftjs/core";
-import type { HostTensor, Named } from "@peftjs/core";
+import type { HostTensor, Named, ParameterRule } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { ParamGroup } from "../optim/optimizer.ts";
 
@@ -32,42 +32,66 @@ export interface Layout {
   readonly pieceNames: Named<string>;
   /** Group of every tensor of the step, and of every piece, by key. */
   readonly groups: Named<ParamGroup>;
+  /** Block of every tensor of the step that learns only when its block does, by key. */
+  readonly blocks: Named<number>;
+  /** Update of every tensor of the step, and of every piece, that the optimizer leaves alone, by key. */
+  readonly rules: Named<ParameterRule>;
 }
 
 export interface LayoutOptions {
   readonly groupOf: (parameter: { readonly name: string; readonly shape: readonly number[] }) => ParamGroup;
   /** Largest size that is joined; 0 joins nothing. */
   readonly limit: number;
+  /** Block of a parameter that learns only when its block does. Vectors do not reach across blocks. Default: none. */
+  readonly blockOf?: ((name: string) => number | null) | undefined;
+  /** Default: none. */
+  readonly ruleOf?: ((name: string) => ParameterRule | null) | undefined;
 }
 
-export function createLayout(params: Named<HostTensor>, { groupOf, limit }: LayoutOptions): Layout {
-  const joined = new Map<string, { group: ParamGroup; members: Member[]; size: number }>();
+export function createLayout(params: Named<HostTensor>, options: LayoutOptions): Layout {
+  const { groupOf, limit, blockOf, ruleOf } = options;
+  const joined = new Map<string, { members: Member[]; size: number }>();
   const groups: Record<string, ParamGroup> = {};
+  const blocks: Record<string, number> = {};
+  const rules: Record<string, ParameterRule> = {};
   const single: string[] = [];
   const pieceNames: Record<string, string> = {};
   for (const [name, { shape }] of Object.entries(params)) {
     const group = groupOf({ name, shape });
+    const block = blockOf?.(name) ?? null;
+    const rule = ruleOf?.(name) ?? null;
     const size = sizeOf(shape);
     const label = `(lr ${group.lrScale}, decay ${group.weightDecay})`;
-    if (size > limit) {
+    if (rule !== null || size > limit) {
+      const piece = rule === null ? `piece${label}` : `${rule.kind} [${shape.join(", ")}]`;
       single.push(name);
-      pieceNames[name] = `piece${label}`;
-      groups[name] = groups[`piece${label}`] = group;
+      pieceNames[name] = piece;
+      groups[name] = groups[piece] = group;
+      if (block !== null) blocks[name] = block;
+      if (rule !== null) rules[name] = rules[piece] = rule;
       continue;
     }
-    const key = `joined${label}`;
-    const entry = joined.get(key) ?? { group, members: [], size: 0 };
+    const key = `joined${label}${block === null ? "" : ` of block ${block}`}`;
+    const entry = joined.get(key) ?? { members: [], size: 0 };
     joined.set(key, entry);
+    groups[key] = group;
+    if (block !== null) blocks[key] = block;
     entry.members.push({ name, shape, size, offset: entry.size });
     entry.size += size;
   }
-  for (const [key, { group }] of joined) groups[key] = group;
   return {
     joined: [...joined].map(([key, { members, size }]) => ({ key, members, size })),
-    single,
-    pieceNames,
-    groups,
+    ...{ single, pieceNames, groups, blocks, rules },
   };
+}
+
+/** Names of the parameters that learn when the blocks before `from` do not. */
+export function namesFrom({ joined, single, blocks }: Layout, from: number): ReadonlySet<string> {
+  const learns = (key: string): boolean => (blocks[key] ?? from) >= from;
+  return new Set([
+    ...single.filter(learns),
+    ...joined.filter(({ key }) => learns(key)).flatMap(({ members }) => members.map(({ name }) => name)),
+  ]);
 }
 
 /** Host: vectors with memory of their own, and single tensors as they are, from values by name. */

@@ -7,6 +7,8 @@ const PART_SIZE = 1 << 18;
 
 /** Tensors that are updated together; all share their memory with those of the step. */
 export interface Part {
+  /** Key of the tensor that is updated, among those of the step; null: all joined vectors. */
+  readonly key: string | null;
   readonly trainable: Named<HostTensor>;
   readonly optimizer: Named<HostTensor>;
   readonly accumulated: Named<HostTensor>;
@@ -28,15 +30,17 @@ export interface PartsInput {
  * that pieces of many parameters share a program.
  */
 export function* partsOf(input: PartsInput): Generator<Part> {
-  const joined = input.layout.joined.map(({ key }) => key).filter((key) => key in input.accumulated);
+  const { layout } = input;
+  const joined = layout.joined.map(({ key }) => key).filter((key) => key in input.accumulated);
   if (joined.length > 0) yield merged(joined.map((key) => part(input, { from: key, to: key })));
-  for (const name of input.layout.single.filter((key) => key in input.accumulated)) {
-    if (!input.elementwise) {
-      yield part(input, { from: name, to: name });
+  for (const name of layout.single.filter((key) => key in input.accumulated)) {
+    const to = layout.pieceNames[name] as string;
+    const ruled = layout.rules[name] !== undefined;
+    if (ruled || !input.elementwise) {
+      yield part(input, { from: name, to: ruled ? to : name });
       continue;
     }
     const size = sizeOf((input.trainable[name] as HostTensor).shape);
-    const to = input.layout.pieceNames[name] as string;
     for (let begin = 0; begin < size; begin += PART_SIZE)
       yield part(input, { from: name, to, range: [begin, Math.min(size, begin + PART_SIZE)] });
   }
@@ -54,16 +58,22 @@ function part(input: PartsInput, { from, to, range }: Selection): Part {
     if (range === undefined) return tensor;
     return { ...tensor, shape: [range[1] - range[0]], data: tensor.data.subarray(...range) };
   };
+  const slots = Object.keys(input.layout.rules[from]?.state ?? {});
   return {
+    key: from,
     trainable: { [to]: pick(input.trainable, from) },
     optimizer: Object.fromEntries(
-      input.slots.map((slot) => [`${slot}.${to}`, pick(input.optimizer, `${slot}.${from}`)]),
+      (from in input.layout.rules ? slots : input.slots).map((slot) => [
+        `${slot}.${to}`,
+        pick(input.optimizer, `${slot}.${from}`),
+      ]),
     ),
     accumulated: { [to]: pick(input.accumulated, from) },
   };
 }
 
 function merged(parts: readonly Part[]): Part {
-  const all = (name: keyof Part): Named<HostTensor> => Object.assign({}, ...parts.map((one) => one[name]));
-  return { trainable: all("trainable"), optimizer: all("optimizer"), accumulated: all("accumulated") };
+  const all = (name: Exclude<keyof Part, "key">): Named<HostTensor> =>
+    Object.assign({}, ...parts.map((one) => one[name]));
+  return { key: null, trainable: all("trainable"), optimizer: all("optimizer"), accumulated: all("accumulated") };
 }

@@ -1,31 +1,30 @@
 import type { Named } from "@peftjs/core";
+import { gate } from "@peftjs/core/internal";
 import type { Groups, TensorFunction } from "@peftjs/engine";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TrainableModel } from "../model.ts";
-import { clipScale, globalNorm } from "../optim/clip.ts";
-import type { Optimizer } from "../optim/optimizer.ts";
-import { get } from "../optim/tensors.ts";
-import { join, presentIn, split } from "./layout.ts";
-import type { Layout } from "./layout.ts";
+import { globalNorm } from "../optim/clip.ts";
+import { get, keyed, tensorsOf } from "../optim/tensors.ts";
+import { join, namesFrom, presentIn, split } from "./layout.ts";
+import { choose, openName, updated } from "./update.ts";
+import type { UpdateOptions } from "./update.ts";
 
 /** What runs again in the backward pass instead of being kept. */
 export type Recompute = "none" | "blocks";
 
-export interface StepOptions {
+/** `layout`: how the groups `trainable`, `optimizer` and `accumulated` hold the parameters. */
+export interface StepOptions extends UpdateOptions {
   readonly model: TrainableModel;
-  readonly optimizer: Optimizer;
-  /** Bound on the global gradient norm; null: gradients are used as they are. */
-  readonly maxGradNorm: number | null;
   /** Whether the model's blocks keep their inputs alone for the backward pass. */
   readonly recompute: Recompute;
-  /** How the groups `trainable`, `optimizer` and `accumulated` hold the parameters. */
-  readonly layout: Layout;
 }
 
-export interface StepFunctions {
+/** The parts of a step that contain its backward pass, for steps in which no block before `from` learns. */
+export interface GradientFunctions {
   /**
    * One whole training step: `{ frozen, trainable, optimizer, batch, scalars }` → `{ trainable, optimizer, metrics: { loss,
-   * gradNorm, penalty } }`, the last where a method has one. `scalars` holds `key` (int32 [2]) and what the optimizer asks for.
+   * gradNorm, penalty } }`, the last where a method has one. `scalars` holds `key` (int32 [2]), what the optimizer and rules ask for,
+   * and whether blocks learn (`openName`).
    */
   readonly full: TensorFunction;
   /**
@@ -35,10 +34,19 @@ export interface StepFunctions {
   readonly accumulate: TensorFunction;
   /** The first half of a step in parts: `{ frozen, trainable, batch, scalars }` → `{ accumulated, metrics }`. */
   readonly gradients: TensorFunction;
+  /** What rules that reduce gradients ask for instead of them, of the keys in `due`: → `{ sketch }` by `<name>.<key>`. */
+  readonly sketch: TensorFunction;
+}
+
+export interface UpdateFunctions {
   /** The second half, for all tensors or some: `scalars.clip` multiplies the gradients. Runs after `gradients` or `accumulate`. */
   readonly apply: TensorFunction;
   /** After the update, with the gradients of the first half: `{ frozen, trainable, accumulated, scalars, state }` → `{ state }`. */
   readonly track: TensorFunction;
+}
+
+export interface StepFunctions extends UpdateFunctions {
+  from(block: number): GradientFunctions;
 }
 
 /** What a loss depends on follows from the model alone; `apply` learns it when the first half is traced. */
@@ -48,107 +56,113 @@ type Untouched = Set<string>;
 export function stepFunctions(options: StepOptions): StepFunctions {
   const untouched: Untouched = new Set();
   return {
+    from: (from) => gradientFunctions({ ...options, from, untouched }),
+    apply: (args) => {
+      const { params, state } = updated(
+        { ...options, maxGradNorm: null },
+        { ...updateInput(args), grads: group(args, "accumulated"), untouched },
+      );
+      return { trainable: params, optimizer: state };
+    },
+    track: (args) => ({ state: track(options, args, untouched) }),
+  };
+}
+
+interface GradientOptions extends StepOptions {
+  readonly from: number;
+  readonly untouched: Untouched;
+}
+
+function gradientFunctions(options: GradientOptions): GradientFunctions {
+  const { layout, untouched } = options;
+  return {
     full: (args) => {
-      const { metrics, grads } = lossAndGradients(options, args, untouched);
-      return { ...update(options, args, { grads, untouched }), metrics: { ...metrics, gradNorm: globalNorm(grads) } };
+      const { metrics, grads } = lossAndGradients(options, args);
+      const norm = globalNorm(grads);
+      const input = { ...updateInput(args), grads: reduced(layout, args, grads), norm, untouched };
+      const { params, state } = updated(options, input);
+      return { trainable: params, optimizer: state, metrics: { ...metrics, gradNorm: norm } };
     },
     accumulate: (args) => {
-      const { metrics, grads } = lossAndGradients(options, args, untouched);
+      const { metrics, grads } = lossAndGradients(options, args);
       const share = get(group(args, "scalars"), "share");
       const before = group(args, "accumulated");
-      const accumulated = mapValues(grads, (g, name) => tf.add(get(before, name), tf.mul(g, share)));
+      const sum = (g: tf.Tensor, name: string): tf.Tensor => tf.add(get(before, name), tf.mul(g, share));
+      const accumulated = mapValues(reduced(layout, args, grads), sum);
       return { accumulated, metrics: { ...metrics, gradNorm: globalNorm(accumulated) } };
     },
     gradients: (args) => {
-      const { metrics, grads } = lossAndGradients(options, args, untouched);
-      return { accumulated: grads, metrics: { ...metrics, gradNorm: globalNorm(grads) } };
+      const { metrics, grads } = lossAndGradients(options, args);
+      return { accumulated: reduced(layout, args, grads), metrics: { ...metrics, gradNorm: globalNorm(grads) } };
     },
-    apply: (args) => update({ ...options, maxGradNorm: null }, args, { grads: group(args, "accumulated"), untouched }),
-    track: (args) => ({ state: track(options, args, untouched) }),
+    sketch: (args) => {
+      const { grads } = lossAndGradients(options, args);
+      const due = group(args, "due");
+      const sketches = Object.entries(layout.rules).flatMap(([key, rule]) => {
+        const gradient = grads[key];
+        if (gradient === undefined || due[key] === undefined) return [];
+        return Object.entries(keyed(rule.sketch?.(gradient, tensorsOf(due, key)) ?? {}, key));
+      });
+      return { sketch: Object.fromEntries(sketches) };
+    },
   };
 }
 
 interface LossAndGradients {
   /** `loss`, and `penalty` where a method has one. */
   readonly metrics: Named<tf.Tensor>;
+  /** Whole gradients; zeros of blocks that pause. */
   readonly grads: Named<tf.Tensor>;
 }
 
 function lossAndGradients(
-  { model, layout, recompute }: StepOptions,
+  { model, layout, recompute, from, untouched }: GradientOptions,
   args: Groups<tf.Tensor>,
-  untouched: Untouched,
 ): LossAndGradients {
   const trainable = split(layout, group(args, "trainable"));
-  const key = get(group(args, "scalars"), "key") as tf.Tensor1D;
-  const mode = { training: true, key, recompute: recompute === "blocks" };
+  const scalars = group(args, "scalars");
+  const key = get(scalars, "key") as tf.Tensor1D;
+  const mode = { training: true, key, recompute: recompute === "blocks", learnsFrom: from };
   const parameters = { frozen: group(args, "frozen"), trainable };
   const compute = (): tf.Scalar => model.loss(parameters, group(args, "batch"), mode);
+  // What is not asked for is not computed: nothing that leads to a gradient of the blocks before `from`.
+  const learning = [...namesFrom(layout, from)];
   // tf.valueAndGrads refuses a parameter that the loss does not depend on; the engine underneath reports it as undefined.
-  const { value, grads } = tf.engine().gradients(compute, Object.values(trainable));
+  const { value, grads } = tf.engine().gradients(
+    compute,
+    learning.map((name) => get(trainable, name)),
+  );
   const byName: Record<string, tf.Tensor> = {};
-  Object.keys(trainable).forEach((name, i) => {
+  learning.forEach((name, i) => {
     const gradient = grads[i] as tf.Tensor | undefined | null;
     if (gradient === undefined || gradient === null) untouched.add(name);
     else byName[name] = gradient;
   });
   const penalties = [...(model.penalties?.(parameters) ?? [])];
   const metrics = penalties.length === 0 ? { loss: value } : { loss: value, penalty: tf.addN(penalties) };
-  return { metrics, grads: join(layout, byName) };
-}
-
-interface Gradients {
-  readonly grads: Named<tf.Tensor>;
-  readonly untouched: Untouched;
-}
-
-function update(
-  { optimizer, maxGradNorm, layout }: StepOptions,
-  args: Groups<tf.Tensor>,
-  { grads, untouched }: Gradients,
-): { trainable: Named<tf.Tensor>; optimizer: Named<tf.Tensor> } {
-  const before = group(args, "trainable");
-  const { params, state } = optimizer.update({
-    params: before,
-    grads,
-    groups: layout.groups,
-    state: group(args, "optimizer"),
-    scalars: group(args, "scalars"),
-    gradientScale: gradientScale(grads, { maxGradNorm, clip: group(args, "scalars")["clip"] }),
-  });
-  return {
-    trainable: untouched.size === 0 ? params : restoreUntouched(layout, { before, after: params, untouched }),
-    optimizer: state,
+  const gated = (gradient: tf.Tensor, name: string): tf.Tensor => {
+    const block = layout.blocks[name];
+    const open = block === undefined ? undefined : scalars[openName(block)];
+    return open === undefined ? gradient : gate(gradient, open as tf.Scalar);
   };
+  return { metrics, grads: mapValues(join(layout, byName), gated) };
 }
 
-/** `clip` where the norm of all gradients is known already. */
-function gradientScale(
-  grads: Named<tf.Tensor>,
-  { maxGradNorm, clip }: { readonly maxGradNorm: number | null; readonly clip: tf.Tensor | undefined },
-): tf.Scalar | null {
-  if (clip !== undefined) return clip as tf.Scalar;
-  return maxGradNorm === null ? null : clipScale(globalNorm(grads), maxGradNorm);
+/** What leaves the gradients' program: of parameters whose rule reduces gradients, the reduced ones. */
+function reduced({ rules }: StepOptions["layout"], args: Groups<tf.Tensor>, grads: Named<tf.Tensor>): Named<tf.Tensor> {
+  const state = group(args, "optimizer");
+  return mapValues(grads, (gradient, key) => rules[key]?.reduce?.(gradient, tensorsOf(state, key)) ?? gradient);
 }
 
-/** Weight decay must not reach parameters without a gradient that lie in a vector beside others. */
-function restoreUntouched(
-  layout: Layout,
-  {
-    before,
-    after,
-    untouched,
-  }: { readonly before: Named<tf.Tensor>; readonly after: Named<tf.Tensor>; readonly untouched: Untouched },
-): Named<tf.Tensor> {
-  const affected = layout.joined.filter(({ members }) => members.some(({ name }) => untouched.has(name)));
-  const part = presentIn({ ...layout, joined: affected, single: [] }, after);
-  return { ...after, ...join(part, without(split(part, after), untouched), before) };
+function updateInput(args: Groups<tf.Tensor>): Record<"params" | "state" | "scalars", Named<tf.Tensor>> {
+  return { params: group(args, "trainable"), state: group(args, "optimizer"), scalars: group(args, "scalars") };
 }
 
 /** The state after the update, from what the optimizer was given: clipped gradients, of parameters that have one. */
 function track({ model, layout }: StepOptions, args: Groups<tf.Tensor>, untouched: Untouched): Named<tf.Tensor> {
   const accumulated = group(args, "accumulated");
-  const { clip } = group(args, "scalars");
+  const scalars = group(args, "scalars");
+  const { clip } = scalars;
   const gradients = without(split(presentIn(layout, accumulated), accumulated), untouched);
   const tensors = {
     frozen: group(args, "frozen"),
@@ -156,7 +170,11 @@ function track({ model, layout }: StepOptions, args: Groups<tf.Tensor>, untouche
     gradients: clip === undefined ? gradients : mapValues(gradients, (g) => tf.mul(g, clip)),
     state: group(args, "state"),
   };
-  return model.track?.(tensors) ?? {};
+  // What methods keep of a block pauses with it.
+  return mapValues(model.track?.(tensors) ?? {}, (value, key) => {
+    const open = scalars[openName(model.plugins?.blockOf(key) ?? -1)];
+    return open === undefined ? value : choose(open, value, get(tensors.state, key));
+  });
 }
 
 function without<T>(record: Named<T>, names: ReadonlySet<string>): Named<T> {

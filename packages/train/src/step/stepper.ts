@@ -1,19 +1,26 @@
-import { int32, PeftError, sizeOf } from "@peftjs/core";
+import { PeftError, sizeOf } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
-import type { CompiledFunction, Counters, Engine, Groups } from "@peftjs/engine";
+import type { CompiledFunction, Counters, Engine } from "@peftjs/engine";
 import { releaseTensors } from "@peftjs/engine";
 import type { TrainableModel } from "../model.ts";
 import { clipFactor } from "../optim/clip.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { get, initialState, scalar } from "../optim/tensors.ts";
+import { initialState, keyed, scalar, tensorsOf } from "../optim/tensors.ts";
 import { requireSameTensors } from "../resume.ts";
-import { batchWeight } from "../weights.ts";
-import { copyAll, first, zerosLike } from "./hostTensors.ts";
-import { createLayout, JOINED_SIZE, joinHost, viewHost } from "./layout.ts";
+import { Clocks } from "./clocks.ts";
+import { Depths } from "./depths.ts";
+import { batchKey, FirstHalf, metricsOf, stepMetrics } from "./firstHalf.ts";
+import type { BackwardInput, Gradients, StepMetrics } from "./firstHalf.ts";
+import { GradientPrograms } from "./gradientPrograms.ts";
+import { copyAll } from "./hostTensors.ts";
+import { createLayout, JOINED_SIZE, joinHost, presentIn, viewHost } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import { partsOf } from "./parts.ts";
+import { dueRules, refreshRules } from "./rules.ts";
+import type { DueRule } from "./rules.ts";
 import { stepFunctions } from "./step.ts";
-import type { Recompute, StepFunctions } from "./step.ts";
+import type { Recompute, UpdateFunctions } from "./step.ts";
+import { StepScalars } from "./stepScalars.ts";
 
 /** 64 MB of parameters. */
 const WHOLE_SIZE = 1 << 24;
@@ -32,6 +39,8 @@ export interface StepperOptions {
   readonly joinedSize?: number;
   /** Largest number of trainable elements that one program computes and updates; more are updated part by part. */
   readonly wholeSize?: number;
+  /** Whether steps may leave blocks out. Default: false. */
+  readonly choosesBlocks?: boolean;
   /** Optimizer steps of the run, for methods whose schedules end with it. */
   readonly totalSteps?: number | null;
 }
@@ -44,15 +53,8 @@ export interface StepInput {
   /** Number of the optimizer step, from 1. */
   readonly step: number;
   readonly learningRate: number;
-}
-
-export interface StepMetrics {
-  /** Weighted mean loss over all rows of the step, before the update. */
-  readonly loss: number;
-  /** Global gradient norm before clipping. */
-  readonly gradNorm: number;
-  /** The part of `loss` that is penalties; absent when no method has one. */
-  readonly penalty?: number;
+  /** Blocks that learn, where `choosesBlocks`. Default: all. */
+  readonly blocks?: readonly number[] | undefined;
 }
 
 /** What a run goes on from. */
@@ -63,14 +65,6 @@ export interface StepTensors {
   readonly state: Named<HostTensor>;
 }
 
-/** Gradients of a step, and what they came with. */
-interface Gradients {
-  readonly accumulated: Named<HostTensor>;
-  readonly metrics: StepMetrics;
-}
-
-type StepArguments = Readonly<Record<"trainable" | "optimizer" | "scalars", Named<HostTensor>>>;
-
 /**
  * Runs optimizer steps. A step writes parameters and state over what it reads, so that there is one copy of each. Large parameters are
  * the model's own tensors, small ones are views of joined memory that the model is given.
@@ -78,8 +72,12 @@ type StepArguments = Readonly<Record<"trainable" | "optimizer" | "scalars", Name
 export class Stepper {
   readonly #options: StepperOptions;
   readonly #layout: Layout;
-  readonly #metrics = { loss: scalar(0), gradNorm: scalar(0), penalty: scalar(0) };
-  readonly #programs: Readonly<Record<keyof StepFunctions, CompiledFunction>>;
+  readonly #clocks: Clocks;
+  readonly #depths: Depths;
+  readonly #metrics = stepMetrics();
+  readonly #programs: GradientPrograms;
+  readonly #updates: Readonly<Record<keyof UpdateFunctions, CompiledFunction>>;
+  readonly #firstHalf: FirstHalf;
   /** Whether the update runs part by part. */
   readonly #inParts: boolean;
   /** Whether gradients and update are programs of their own: in parts, or because methods look at the gradients after the update. */
@@ -88,11 +86,11 @@ export class Stepper {
   readonly #optimizer: Named<HostTensor>;
   /** Parameters by name, over the memory of `#trainable`. */
   readonly #views: Named<HostTensor>;
-  #accumulated: Named<HostTensor> | null = null;
 
   constructor(options: StepperOptions) {
     this.#options = options;
-    const { engine, model, optimizer } = options;
+    const { engine, model, optimizer, choosesBlocks = false } = options;
+    const { plugins } = model;
     const trainable = model.trainable();
     if (Object.keys(trainable).length === 0) {
       throw new PeftError(
@@ -100,43 +98,58 @@ export class Stepper {
         "The model has no trainable parameters. Attach an adapter, or unfreeze parameters, before training.",
       );
     }
-    const limit = optimizer.elementwise ? (options.joinedSize ?? JOINED_SIZE) : 0;
-    this.#layout = createLayout(trainable, { groupOf: (parameter) => optimizer.group(parameter), limit });
+    this.#layout = createLayout(trainable, {
+      groupOf: (parameter) => optimizer.group(parameter),
+      limit: optimizer.elementwise ? (options.joinedSize ?? JOINED_SIZE) : 0,
+      blockOf: choosesBlocks ? (name) => plugins?.blockOf(name) ?? null : undefined,
+      ruleOf: (name) => plugins?.rule(name) ?? null,
+    });
+    this.#clocks = new Clocks(Object.values(this.#layout.blocks));
+    this.#depths = new Depths(plugins, this.#clocks.blocks);
     this.#trainable = joinHost(this.#layout, trainable);
-    this.#optimizer = initialState(optimizer, this.#trainable);
+    this.#optimizer = initialState(optimizer, this.#trainable, this.#layout.rules);
     this.#views = viewHost(this.#layout, this.#trainable);
     model.setTrainable(this.#views);
     const functions = stepFunctions({ ...options, recompute: options.recompute ?? "none", layout: this.#layout });
     const elements = Object.values(trainable).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     this.#inParts = elements > (options.wholeSize ?? WHOLE_SIZE);
     this.#apart = this.#inParts || model.tracks === true;
-    const constant = ["frozen"];
-    this.#programs = {
-      full: engine.compile(functions.full, { constant }),
-      accumulate: engine.compile(functions.accumulate, { constant }),
-      gradients: engine.compile(functions.gradients, { constant, returnMemory: this.#inParts }),
+    this.#programs = new GradientPrograms(engine, { functions: functions.from, returnMemory: this.#inParts });
+    this.#updates = {
       apply: engine.compile(functions.apply, { maxPrograms: MAX_PART_PROGRAMS }),
-      track: engine.compile(functions.track, { constant }),
+      track: engine.compile(functions.track, { constant: ["frozen"] }),
     };
+    const tensors = { layout: this.#layout, trainable: this.#trainable, optimizer: this.#optimizer };
+    this.#firstHalf = new FirstHalf({ ...options, ...tensors, programs: this.#programs });
   }
 
   /** State by `<slot>.<parameter>`, as views of live memory. */
   get optimizerState(): Named<HostTensor> {
+    const { rules } = this.#layout;
     const state: Record<string, HostTensor> = {};
     for (const slot of this.#options.optimizer.slots) {
-      for (const [name, view] of Object.entries(viewHost(this.#layout, this.#slot(slot))))
+      const own = Object.keys(this.#trainable).filter((key) => rules[key] === undefined);
+      const tensors = Object.fromEntries(own.map((key) => [key, this.#optimizer[`${slot}.${key}`] as HostTensor]));
+      for (const [name, view] of Object.entries(viewHost(presentIn(this.#layout, tensors), tensors)))
         state[`${slot}.${name}`] = view;
     }
+    for (const key of this.#layout.single.filter((name) => rules[name] !== undefined))
+      Object.assign(state, keyed(tensorsOf(this.#optimizer, key), key));
     return state;
+  }
+
+  /** How often each block that may pause has been updated. */
+  get updates(): Readonly<Record<string, number>> {
+    return this.#clocks.toJSON();
   }
 
   /** Programs built and run so far for steps of one batch. */
   get counters(): Counters {
-    return (this.#apart ? this.#programs.gradients : this.#programs.full).counters;
+    return this.#programs.counters(this.#apart ? "gradients" : "full");
   }
 
   /** Puts what was saved in place of what is there. */
-  restore({ trainable, optimizer, state }: StepTensors): void {
+  restore({ trainable, optimizer, state }: StepTensors, updates: Readonly<Record<string, number>> = {}): void {
     const { model } = this.#options;
     const live = model.state?.() ?? {};
     requireSameTensors("parameters", this.#views, trainable);
@@ -146,96 +159,75 @@ export class Stepper {
     copyAll(optimizer, this.optimizerState);
     copyAll(state, live);
     model.setTrainable(this.#views);
+    this.#clocks.restore(updates);
   }
 
   async step(input: StepInput): Promise<StepMetrics> {
     const { model, optimizer, totalSteps = null } = this.#options;
     this.#takeIn(model.trainable());
-    const args = {
-      trainable: this.#trainable,
-      optimizer: this.#optimizer,
-      scalars: optimizer.scalars(input.step, input.learningRate),
-    };
-    const several = input.batches.length > 1;
-    const metrics = await (several || this.#apart ? this.#inTwo(input, args) : this.#whole(input, args));
+    const learns = (block: number): boolean => input.blocks?.includes(block) ?? true;
+    this.#clocks.advance(learns);
+    const facts = { ...input, layout: this.#layout, clocks: this.#clocks, learns, state: this.#optimizer };
+    const scalars = new StepScalars({ ...facts, optimizer });
+    const { batches, firstBatch } = input;
+    const backward = { batches, firstBatch, from: this.#depths.from(input.blocks), open: scalars.open };
+    const due = dueRules(facts);
+    const inTwo = batches.length > 1 || this.#apart || due.length > 0;
+    const metrics = await (inTwo ? this.#inTwo(backward, scalars, due) : this.#whole(backward, scalars));
     await model.afterStep?.(input.step, totalSteps);
     return metrics;
   }
 
   async dispose(): Promise<void> {
-    await Promise.all(Object.values(this.#programs).map((program) => program.dispose()));
+    const { apply, track } = this.#updates;
+    await Promise.all([this.#programs.dispose(), apply.dispose(), track.dispose()]);
   }
 
-  async #whole(input: StepInput, args: StepArguments): Promise<StepMetrics> {
-    const [batch = {}] = input.batches;
-    const { trainable, optimizer } = args;
-    const scalars = { ...args.scalars, key: this.#key(input.firstBatch) };
-    const results = await this.#programs.full.run(
-      { ...args, frozen: this.#options.model.frozen(), batch, scalars },
-      { trainable, optimizer, metrics: this.#metrics },
-    );
+  async #whole({ batches: [batch = {}], firstBatch, from }: BackwardInput, scalars: StepScalars): Promise<StepMetrics> {
+    const { model, seed } = this.#options;
+    const [trainable, optimizer] = [this.#trainable, this.#optimizer];
+    const numbers = { ...scalars.all, key: batchKey(seed, firstBatch) };
+    const results = await this.#programs
+      .get("full", from)
+      .run(
+        { frozen: model.frozen(), trainable, optimizer, batch, scalars: numbers },
+        { trainable, optimizer, metrics: this.#metrics },
+      );
     return metricsOf(results);
   }
 
   /** Gradients and update one after the other: what is written in one run is copied by the runtime, and that is as much as a part. */
-  async #inTwo(input: StepInput, args: StepArguments): Promise<StepMetrics> {
-    const several = input.batches.length > 1;
-    const gradients = await (several ? this.#several(input, args) : this.#one(input, args));
-    await this.#update(args, gradients);
+  async #inTwo(backward: BackwardInput, scalars: StepScalars, due: readonly DueRule[]): Promise<StepMetrics> {
+    const several = backward.batches.length > 1;
+    const sketched = due.filter(({ rule }) => rule.sketch !== undefined);
+    if (sketched.length > 0) await this.#firstHalf.refreshFromSketches(backward, sketched);
+    const gradients = await (several ? this.#firstHalf.several(backward) : this.#firstHalf.one(backward));
+    const seen = due.filter(({ rule }) => rule.sketch === undefined);
+    await refreshRules(seen, { gradients: gradients.accumulated, sketches: {}, engine: this.#options.engine });
+    await this.#update(scalars, gradients);
     if (!several) releaseTensors(gradients.accumulated);
     return gradients.metrics;
   }
 
-  async #one({ batches: [batch = {}], firstBatch }: StepInput, { trainable }: StepArguments): Promise<Gradients> {
-    const scalars = { key: this.#key(firstBatch) };
-    const results = await this.#programs.gradients.run(
-      { frozen: this.#options.model.frozen(), trainable, batch, scalars },
-      { metrics: this.#metrics },
-    );
-    return { accumulated: results["accumulated"] ?? {}, metrics: metricsOf(results) };
-  }
-
-  async #several(input: StepInput, { trainable }: StepArguments): Promise<Gradients> {
-    const weights = input.batches.map(batchWeight);
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    const sums = (this.#accumulated ??= zerosLike(trainable));
-    for (const tensor of Object.values(sums)) tensor.data.fill(0);
-    let accumulated: Named<HostTensor> = {};
-    let [loss, gradNorm] = [0, 0];
-    let penalty: number | undefined;
-    for (const [i, batch] of input.batches.entries()) {
-      const share = (weights[i] as number) / total;
-      const scalars = { key: this.#key(input.firstBatch + i), share: scalar(share) };
-      const results = await this.#programs.accumulate.run(
-        { frozen: this.#options.model.frozen(), trainable, accumulated: sums, batch, scalars },
-        { accumulated: sums, metrics: this.#metrics },
-      );
-      // Those that have a gradient.
-      accumulated = results["accumulated"] ?? {};
-      const metrics = metricsOf(results);
-      loss += share * metrics.loss;
-      // Of the last sums, which are those of the step; penalties do not depend on the batch.
-      ({ gradNorm, penalty } = metrics);
-    }
-    return { accumulated, metrics: { loss, gradNorm, ...(penalty === undefined ? {} : { penalty }) } };
-  }
-
-  async #update(
-    { trainable, optimizer, scalars }: StepArguments,
-    { accumulated, metrics: { gradNorm } }: Gradients,
-  ): Promise<void> {
+  async #update(scalars: StepScalars, { accumulated, metrics: { gradNorm } }: Gradients): Promise<void> {
     const { maxGradNorm, model } = this.#options;
     const clip = maxGradNorm === null ? {} : { clip: scalar(clipFactor(gradNorm, maxGradNorm)) };
     const { slots, elementwise } = this.#options.optimizer;
-    const whole = { trainable, optimizer, accumulated };
+    const [trainable, optimizer] = [this.#trainable, this.#optimizer];
+    const whole = { key: null, trainable, optimizer, accumulated };
     const parts = this.#inParts ? partsOf({ ...whole, layout: this.#layout, slots, elementwise }) : [whole];
-    for (const part of parts) {
+    for (const { key, ...part } of parts) {
+      if (key !== null && !scalars.learns(key)) continue;
       const into = { trainable: part.trainable, optimizer: part.optimizer };
-      await this.#programs.apply.run({ ...part, scalars: { ...scalars, ...clip } }, into);
+      const numbers = key === null ? scalars.all : scalars.of(key, Object.keys(part.trainable)[0] as string);
+      await this.#updates.apply.run({ ...part, scalars: { ...numbers, ...clip } }, into);
     }
     if (model.tracks !== true) return;
     const state = model.state?.() ?? {};
-    await this.#programs.track.run({ frozen: model.frozen(), trainable, accumulated, scalars: clip, state }, { state });
+    await this.#updates.track.run(
+      { frozen: model.frozen(), trainable, accumulated, scalars: { ...scalars.open, ...clip }, state },
+      { state },
+    );
   }
 
   /** Values that the model replaced since the last step, instead of writing into what it holds. */
@@ -244,23 +236,4 @@ export class Stepper {
     for (const [name, view] of replaced) view.data.set((live[name] as HostTensor).data);
     if (replaced.length > 0) this.#options.model.setTrainable(this.#views);
   }
-
-  /** One slot of the state, keyed like the parameters. */
-  #slot(slot: string): Named<HostTensor> {
-    const keys = Object.keys(this.#trainable);
-    return Object.fromEntries(keys.map((key) => [key, this.#optimizer[`${slot}.${key}`] as HostTensor]));
-  }
-
-  #key(batch: number): HostTensor {
-    return int32([this.#options.seed, batch + 1], [2]);
-  }
-}
-
-function metricsOf({ metrics = {} }: Groups<HostTensor>): StepMetrics {
-  const { penalty } = metrics;
-  return {
-    loss: first(get(metrics, "loss")),
-    gradNorm: first(get(metrics, "gradNorm")),
-    ...(penalty === undefined ? {} : { penalty: first(penalty) }),
-  };
 }

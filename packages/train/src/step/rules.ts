@@ -1,0 +1,62 @@
+import type { HostTensor, Named, ParameterRule } from "@peftjs/core";
+import type { Engine } from "@peftjs/engine";
+import { keyed, scalar, tensorsOf } from "../optim/tensors.ts";
+import type { Clocks } from "./clocks.ts";
+import type { Layout } from "./layout.ts";
+
+export interface DueOptions {
+  readonly layout: Layout;
+  readonly clocks: Clocks;
+  readonly step: number;
+  readonly learns: (block: number) => boolean;
+  readonly state: Named<HostTensor>;
+}
+
+/** A parameter whose rule is to be refreshed before this step's update. */
+export interface DueRule {
+  readonly rule: ParameterRule;
+  readonly context: { readonly key: string; readonly updates: number; readonly state: Named<HostTensor> };
+}
+
+/** Those of them that learn in this step. */
+export function dueRules({ layout, clocks, step, learns, state }: DueOptions): DueRule[] {
+  return layout.single.flatMap((key) => {
+    const [rule, block] = [layout.rules[key], layout.blocks[key]];
+    if (rule === undefined || (block !== undefined && !learns(block))) return [];
+    const context = { key, updates: clocks.count(block, step), state: tensorsOf(state, key) };
+    return rule.refreshDue?.(context) === true ? [{ rule, context }] : [];
+  });
+}
+
+/** What the program `sketch` is given: of each rule that reduces its gradient, a mark and what it asks for. */
+export function sketchInputs(due: readonly DueRule[]): Named<HostTensor> {
+  const inputs = due
+    .filter(({ rule }) => rule.sketch !== undefined)
+    .map(({ rule, context }) => ({
+      [context.key]: scalar(1),
+      ...keyed(rule.sketchInputs?.(context) ?? {}, context.key),
+    }));
+  return Object.assign({}, ...inputs) as Named<HostTensor>;
+}
+
+export interface RefreshValues {
+  /** Whole gradients by key. */
+  readonly gradients: Named<HostTensor>;
+  /** What `sketch` returned. */
+  readonly sketches: Named<HostTensor>;
+  readonly engine: Engine;
+}
+
+/** One after the other: each may need as much memory as a gradient. */
+export async function refreshRules(
+  due: readonly DueRule[],
+  { gradients, sketches, engine }: RefreshValues,
+): Promise<void> {
+  for (const { rule, context } of due) {
+    const gradient = gradients[context.key];
+    const values =
+      rule.sketch === undefined ? (gradient === undefined ? {} : { gradient }) : tensorsOf(sketches, context.key);
+    // Without a gradient the parameter is not updated either.
+    if (Object.keys(values).length > 0) await rule.refresh?.({ ...context, values, runner: engine });
+  }
+}
