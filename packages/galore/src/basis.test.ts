@@ -1,11 +1,14 @@
 import { createGenerator, float32, matmul, matrix, transpose } from "@peftjs/core";
-import type { HostTensor } from "@peftjs/core";
+import type { HostTensor, TensorRunner } from "@peftjs/core";
 import { createEngine } from "@peftjs/engine";
 import { compiledEngine, eagerEngine, installMatchers } from "@peftjs/testkit";
+import type * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
 import { alignSigns, findBases, firstCosine } from "./basis.ts";
 import { asMatrix, asTensor } from "./host.ts";
 import { projectionOf } from "./projection.ts";
+import type { Projection } from "./projection.ts";
+import { basesOfSketch, drawSketch, sketchOf } from "./sketch.ts";
 
 installMatchers();
 
@@ -54,6 +57,18 @@ function identity(n: number): number[] {
   return Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
 }
 
+async function fromSketch(gradient: HostTensor, projection: Projection, runner: TensorRunner) {
+  const options = { ...randomized, projection };
+  const drawn = { projection, config: randomized, generator: createGenerator(1) };
+  const inputs = drawSketch(gradient.shape as [number, number], drawn);
+  const program = runner.compile(({ own, inputs: x }) => ({
+    y: sketchOf(own?.["gradient"] as tf.Tensor2D, x ?? {}, options),
+  }));
+  const { y } = await program.run({ own: { gradient }, inputs });
+  await program.dispose();
+  return basesOfSketch(y ?? {}, options);
+}
+
 const spectrum = (n: number, power: number): number[] => Array.from({ length: n }, (_, i) => (i + 1) ** -power);
 
 describe("the randomized basis", () => {
@@ -76,6 +91,39 @@ describe("the randomized basis", () => {
       expect(ratio).toBeLessThanOrEqual(1 + 1e-5);
       expect(gram(basis as HostTensor)).toBeAllClose(identity(8), orthonormal);
     }
+  });
+
+  it.each([
+    ["1/i", 1, 0.999],
+    ["1/√i", 0.5, 0.99],
+    // Singular values to the fifth power are beyond float32 here.
+    ["2⁻ⁱ", null, 0.999],
+  ])("holds as much of the spectrum %s when it is found from a sketch", async (_, power, least) => {
+    const s = power === null ? Array.from({ length: 512 }, (_value, i) => 2 ** -i) : spectrum(512, power);
+    const gradient = withSpectrum(s, 600);
+    const projection = projectionOf([600, 512], { projType: "full", rank: 8, layout: "out_in" });
+    const { rows, columns } = await fromSketch(gradient, projection, await createEngine(compiledEngine));
+    for (const [axis, basis] of [
+      ["rows", rows],
+      ["columns", columns],
+    ] as const) {
+      const ratio = captured(gradient, basis as HostTensor, s, axis);
+      expect(ratio).toBeGreaterThanOrEqual(least);
+      expect(ratio).toBeLessThanOrEqual(1 + 1e-5);
+      expect(gram(basis as HostTensor)).toBeAllClose(identity(8), orthonormal);
+      // The least of eight directions, too.
+      const last = asTensor(
+        matrix(Float64Array.from(basis?.data.slice(-(basis.shape[1] ?? 0)) ?? []), [1, basis?.shape[1] ?? 0]),
+      );
+      if (power === null) expect(captured(gradient, last, s.slice(7), axis)).toBeGreaterThan(0.9);
+    }
+  });
+
+  it("is orthonormal from the sketch of a gradient of zeros", async () => {
+    const projection = projectionOf([100, 80], { projType: "std", rank: 4, layout: "out_in" });
+    const zero = float32(new Float32Array(8000), [100, 80]);
+    const { columns } = await fromSketch(zero, projection, await createEngine(eagerEngine));
+    expect(gram(columns as HostTensor)).toBeAllClose(identity(4), orthonormal);
   });
 
   it("is the exact one, up to signs, of a matrix of low rank, on either side", async () => {

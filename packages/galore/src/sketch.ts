@@ -30,8 +30,8 @@ export interface DrawOptions {
 }
 
 /**
- * What a basis can be found from without the gradient: for an axis the products Yⱼ = Ω·G·(GᵀG)ʲ, j = 0 … `powerIterations`, each divided by
- * its norm (columns; for rows Gᵀ stands for G). Named `<axis>.<j>`. Traceable.
+ * What a basis can be found from without the gradient: for an axis the products Yⱼ = Ω·G·(GᵀG)ʲ, j = 0 … `powerIterations` + 1, each divided
+ * by its norm (columns; for rows Gᵀ stands for G). Named `<axis>.<j>`. Traceable.
  */
 export function sketchOf(
   gradient: tf.Tensor2D,
@@ -43,12 +43,17 @@ export function sketchOf(
     const flipped = axis === "rows";
     let y = normalized(tf.matMul(tensorOf<tf.Tensor2D>(inputs, axis), gradient, false, flipped));
     sketches[`${axis}.0`] = y;
-    for (let j = 1; j <= powerIterations; j++) {
+    for (let j = 1; j <= highest(powerIterations); j++) {
       y = normalized(tf.matMul(tf.matMul(y, gradient, false, !flipped), gradient, false, flipped));
       sketches[`${axis}.${j}`] = y;
     }
   });
   return sketches;
+}
+
+/** One power more than `findBases` takes, whose last product with G sorts directions once more. */
+function highest(powerIterations: number): number {
+  return powerIterations + 1;
 }
 
 function normalized(y: tf.Tensor2D): tf.Tensor2D {
@@ -61,7 +66,7 @@ export function basesOfSketch(
   { projection, powerIterations }: { readonly projection: Projection } & Pick<GaloreConfig, "powerIterations">,
 ): PerAxis<HostTensor> {
   return perAxis(projection.axes, (_, axis) => {
-    const powers = Array.from({ length: powerIterations + 1 }, (_power, j) =>
+    const powers = Array.from({ length: highest(powerIterations) + 1 }, (_power, j) =>
       asMatrix(sketches[`${axis}.${j}`] as HostTensor),
     );
     return asTensor(leadingRows(powers, projection.rank));
