@@ -26,7 +26,7 @@ export class GradientPrograms {
     if (known !== undefined) return known;
     // A whole step holds what it returns anyway.
     const returnMemory = this.#returnMemory && (name === "gradients" || name === "sketch");
-    const program = this.#engine.compile(this.#functions(from)[name], { constant: ["frozen"], returnMemory });
+    const program = this.#engine.compile(this.#functions(from)[name], { constant: ["frozen", "scales"], returnMemory });
     this.#programs.set(key, program);
     return program;
   }

@@ -36,6 +36,8 @@ export interface Layout {
   readonly blocks: Named<number>;
   /** Update of every tensor of the step, and of every piece, that the optimizer leaves alone, by key. */
   readonly rules: Named<ParameterRule>;
+  /** Factors of the update of each element (`ParamGroup.elementScale`), by key. */
+  readonly scales: Named<HostTensor>;
 }
 
 export interface LayoutOptions {
@@ -54,6 +56,7 @@ export function createLayout(params: Named<HostTensor>, options: LayoutOptions):
   const groups: Record<string, ParamGroup> = {};
   const blocks: Record<string, number> = {};
   const rules: Record<string, ParameterRule> = {};
+  const scales: Record<string, HostTensor> = {};
   const single: string[] = [];
   const pieceNames: Record<string, string> = {};
   for (const [name, { shape }] of Object.entries(params)) {
@@ -62,13 +65,16 @@ export function createLayout(params: Named<HostTensor>, options: LayoutOptions):
     const rule = ruleOf?.(name) ?? null;
     const size = sizeOf(shape);
     const label = `(lr ${group.lrScale}, decay ${group.weightDecay})`;
-    if (rule !== null || size > limit) {
-      const piece = rule === null ? `piece${label}` : `${rule.kind} [${shape.join(", ")}]`;
+    const { elementScale } = group;
+    if (rule !== null || elementScale !== undefined || size > limit) {
+      const kind = rule === null ? "piece" : `${rule.kind} [${shape.join(", ")}]`;
+      const piece = `${kind}${elementScale === undefined ? "" : " scaled"}${rule === null ? label : ""}`;
       single.push(name);
       pieceNames[name] = piece;
       groups[name] = groups[piece] = group;
       if (block !== null) blocks[name] = block;
       if (rule !== null) rules[name] = rules[piece] = rule;
+      if (elementScale !== undefined) scales[name] = elementScale;
       continue;
     }
     const key = `joined${label}${block === null ? "" : ` of block ${block}`}`;
@@ -81,7 +87,7 @@ export function createLayout(params: Named<HostTensor>, options: LayoutOptions):
   }
   return {
     joined: [...joined].map(([key, { members, size }]) => ({ key, members, size })),
-    ...{ single, pieceNames, groups, blocks, rules },
+    ...{ single, pieceNames, groups, blocks, rules, scales },
   };
 }
 

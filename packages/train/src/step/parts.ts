@@ -12,6 +12,7 @@ export interface Part {
   readonly trainable: Named<HostTensor>;
   readonly optimizer: Named<HostTensor>;
   readonly accumulated: Named<HostTensor>;
+  readonly scales: Named<HostTensor>;
 }
 
 export interface PartsInput {
@@ -69,11 +70,13 @@ function part(input: PartsInput, { from, to, range }: Selection): Part {
       ]),
     ),
     accumulated: { [to]: pick(input.accumulated, from) },
+    scales: from in input.layout.scales ? { [to]: pick(input.layout.scales, from) } : {},
   };
 }
 
 function merged(parts: readonly Part[]): Part {
   const all = (name: Exclude<keyof Part, "key">): Named<HostTensor> =>
     Object.assign({}, ...parts.map((one) => one[name]));
-  return { key: null, trainable: all("trainable"), optimizer: all("optimizer"), accumulated: all("accumulated") };
+  const [trainable, optimizer, accumulated] = [all("trainable"), all("optimizer"), all("accumulated")];
+  return { key: null, trainable, optimizer, accumulated, scales: {} };
 }

@@ -7,7 +7,7 @@ import { globalNorm } from "../optim/clip.ts";
 import { get, keyed, tensorsOf } from "../optim/tensors.ts";
 import { join, namesFrom, presentIn, split } from "./layout.ts";
 import { choose, openName, updated } from "./update.ts";
-import type { UpdateOptions } from "./update.ts";
+import type { UpdateInput, UpdateOptions } from "./update.ts";
 
 /** What runs again in the backward pass instead of being kept. */
 export type Recompute = "none" | "blocks";
@@ -22,7 +22,7 @@ export interface StepOptions extends UpdateOptions {
 /** The parts of a step that contain its backward pass, for steps in which no block before `from` learns. */
 export interface GradientFunctions {
   /**
-   * One whole training step: `{ frozen, trainable, optimizer, batch, scalars }` → `{ trainable, optimizer, metrics: { loss,
+   * One whole training step: `{ frozen, trainable, optimizer, batch, scalars, scales }` → `{ trainable, optimizer, metrics: { loss,
    * gradNorm, penalty } }`, the last where a method has one. `scalars` holds `key` (int32 [2]), what the optimizer and rules ask for,
    * and whether blocks learn (`openName`).
    */
@@ -154,8 +154,13 @@ function reduced({ rules }: StepOptions["layout"], args: Groups<tf.Tensor>, grad
   return mapValues(grads, (gradient, key) => rules[key]?.reduce?.(gradient, tensorsOf(state, key)) ?? gradient);
 }
 
-function updateInput(args: Groups<tf.Tensor>): Record<"params" | "state" | "scalars", Named<tf.Tensor>> {
-  return { params: group(args, "trainable"), state: group(args, "optimizer"), scalars: group(args, "scalars") };
+function updateInput(args: Groups<tf.Tensor>): Pick<UpdateInput, "params" | "state" | "scalars" | "scales"> {
+  return {
+    params: group(args, "trainable"),
+    state: group(args, "optimizer"),
+    scalars: group(args, "scalars"),
+    scales: group(args, "scales"),
+  };
 }
 
 /** The state after the update, from what the optimizer was given: clipped gradients, of parameters that have one. */

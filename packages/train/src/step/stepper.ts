@@ -190,7 +190,7 @@ export class Stepper {
     const results = await this.#programs
       .get("full", from)
       .run(
-        { frozen: model.frozen(), trainable, optimizer, batch, scalars: numbers },
+        { frozen: model.frozen(), trainable, optimizer, batch, scalars: numbers, scales: this.#layout.scales },
         { trainable, optimizer, metrics: this.#metrics },
       );
     return metricsOf(results);
@@ -214,7 +214,7 @@ export class Stepper {
     const clip = maxGradNorm === null ? {} : { clip: scalar(clipFactor(gradNorm, maxGradNorm)) };
     const { slots, elementwise } = this.#options.optimizer;
     const [trainable, optimizer] = [this.#trainable, this.#optimizer];
-    const whole = { key: null, trainable, optimizer, accumulated };
+    const whole = { key: null, trainable, optimizer, accumulated, scales: this.#layout.scales };
     const parts = this.#inParts ? partsOf({ ...whole, layout: this.#layout, slots, elementwise }) : [whole];
     for (const { key, ...part } of parts) {
       if (key !== null && !scalars.learns(key)) continue;

@@ -1,6 +1,7 @@
 import type { Named } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { clipScale, globalNorm } from "../optim/clip.ts";
+import { scaledUpdate } from "../optim/elementScale.ts";
 import type { Optimizer, Update } from "../optim/optimizer.ts";
 import { blockTag, ruleTag, untagged } from "../optim/tags.ts";
 import { get, keyed, tensorsOf } from "../optim/tensors.ts";
@@ -19,6 +20,8 @@ export interface UpdateInput {
   readonly state: Named<tf.Tensor>;
   readonly scalars: Named<tf.Tensor>;
   readonly grads: Named<tf.Tensor>;
+  /** Factors of the update of each element. */
+  readonly scales: Named<tf.Tensor>;
   /** Norm of the whole gradients. Not needed when `scalars` has `clip`. */
   readonly norm?: tf.Scalar | undefined;
   /** Parameters that the loss does not depend on. */
@@ -45,7 +48,7 @@ export function updated({ optimizer, layout, maxGradNorm }: UpdateOptions, input
     );
   }
   const after: Update = {
-    params: Object.assign({}, ...results.map((result) => result.params)) as Update["params"],
+    params: elementwise(Object.assign({}, ...results.map((result) => result.params)) as Update["params"], input),
     state: Object.assign({}, ...results.map((result) => result.state)) as Update["state"],
   };
   return pausing(layout, {
@@ -53,6 +56,16 @@ export function updated({ optimizer, layout, maxGradNorm }: UpdateOptions, input
     after: restored(layout, params, after, input.untouched),
     scalars,
   });
+}
+
+function elementwise(after: Named<tf.Tensor>, { params, scales }: UpdateInput): Named<tf.Tensor> {
+  const scaled = Object.entries(scales).flatMap(([key, scale]) => {
+    const tensor = after[key];
+    return tensor === undefined
+      ? []
+      : [[key, scaledUpdate({ before: get(params, key), after: tensor, scale })] as const];
+  });
+  return { ...after, ...Object.fromEntries(scaled) };
 }
 
 /** The factor of all gradients: `clip` where their norm is known already. */
