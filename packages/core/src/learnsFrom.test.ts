@@ -117,10 +117,8 @@ describe("learnsFrom", () => {
     const logits = [undefined, 2].map((learnsFrom) =>
       tf.tidy(() => {
         const given = { frozen: tensors(model.frozen()), trainable: tensors(model.trainable()) };
-        return model
-          .forward(given, BATCH, { training: false, learnsFrom })
-          ["logits"]?.dataSync()
-          .slice() as Float32Array;
+        const outputs = model.forward(given, BATCH, { training: false, learnsFrom });
+        return outputs["logits"]?.dataSync().slice() as Float32Array;
       }),
     ) as [Float32Array, Float32Array];
     expect(logits[1]).toBeAllClose(logits[0], tol.exact);

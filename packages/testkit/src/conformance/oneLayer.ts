@@ -29,7 +29,7 @@ export async function oneLayer<Config extends object>(
     loss: ({ y }) => tf.mean(y as tf.Tensor),
   };
   const model = new PeftModel(base);
-  await model.attach({ method, config: { targetModules: ["layer"], ...config } as Partial<Config>, seed: 5 });
+  await model.attach({ method, config: { targetModules: ["layer"], ...config } as object as Partial<Config>, seed: 5 });
   const values = Object.entries(params).map(([name, value]) => [`default.${path}.${name}`, host(value)] as const);
   model.setTrainable(Object.fromEntries(values));
   return model;
