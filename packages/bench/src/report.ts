@@ -170,7 +170,7 @@ export function markdownReport({ title, runs, results, references, published }: 
     `# ${title}`,
     settingsParagraph(runs),
     markdownTable(summaryTable(results, references)),
-    "Scores are percent of the task's metric on the test split, at the best epoch on the dev split; mean ± standard deviation over seeds. Trainable counts include the task head; with several tasks they are the first task's. Milliseconds per step: median of a run without its first steps, averaged over tasks. Peak memory: largest resident set of a run's own process. Bag of words: the better of two linear models (words; words and neighbours) trained on all 8,000 rows. Learning per step: share of the adapter's parameters that learn in a step, where a plug-in chooses. Plug-in ms/step: what it does before steps, mean over all steps, beside the step's own time.",
+    "Scores are percent of the task's metric on the test split, at the best epoch on the dev split; mean ± standard deviation over seeds. Trainable counts include the task head; with several tasks they are the first task's. Milliseconds per step: median of a run without its first steps, averaged over tasks. Peak memory: largest resident set of a run's own process. Bag of words: the better of two linear models (words; words and neighbours) trained on all 8,000 rows. Learning per step: share of the blocks' trainable parameters that learn in a step, where a plug-in chooses. Plug-in ms/step: what it does before steps, mean over all steps, beside the step's own time.",
     ...(published === undefined
       ? []
       : ["## Published", published.source, markdownTable(publishedTable(results, published))]),

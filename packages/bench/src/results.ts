@@ -15,9 +15,9 @@ export const RunResult = z.object({
   stepMilliseconds: z.number().nullable(),
   /** Largest resident set of the run's process. */
   peakMemoryBytes: z.int().nullable(),
-  /** Where a plug-in decides which blocks learn: share of the adapter's parameters that learn in a step, mean over the steps. */
+  /** Where a plug-in chooses the blocks that learn: share of the blocks' trainable parameters that learn in a step, mean over the steps. */
   learningShare: z.number().optional(),
-  /** Where a plug-in works before steps: its time, mean over the steps. Not part of `stepMilliseconds`. */
+  /** Where a plug-in chooses the blocks that learn: time before a step, mean over the steps. Not part of `stepMilliseconds`. */
   pluginMilliseconds: z.number().optional(),
   /** Wall time of the run, loading and evaluation included. */
   seconds: z.number(),

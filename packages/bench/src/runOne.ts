@@ -1,16 +1,15 @@
 import { modelPath } from "@peftjs/base-mini";
-import { isInModules, PeftError } from "@peftjs/core";
-import type { BaseModel } from "@peftjs/core";
+import { isInModules, PeftError, sizeOf } from "@peftjs/core";
+import type { BaseModel, Plugins, TrainableParameter } from "@peftjs/core";
 import { loadTask } from "@peftjs/data";
 import { createEngine } from "@peftjs/engine";
 import { evaluate } from "@peftjs/train";
+import type { StepEvent } from "@peftjs/train";
 import { registeredMethods } from "./methods.ts";
 import { pluginNamed } from "./plugins.ts";
 import type { RunResult, RunSpec } from "./results.ts";
 import { mean, median } from "./statistics.ts";
 import { fineTune } from "./session/fineTune.ts";
-import { observed } from "./session/observe.ts";
-import type { PluginWork } from "./session/observe.ts";
 import { evaluationPlan, openTextModel } from "./session/textModel.ts";
 
 /** Steps left out of the step time: programs are compiled and caches filled in them. */
@@ -33,17 +32,13 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     seed: spec.seed,
     newHead: true,
   });
-  const stepTimes: number[] = [];
-  const work: PluginWork[] = [];
+  const steps: StepEvent[] = [];
   const { model } = await fineTune({
     text,
     engine,
     method,
     methodConfig: withPresentModules(spec.methodConfig, text.base),
-    plugins: Object.entries(spec.plugins ?? {}).map(([name, config]) => ({
-      plugin: observed(pluginNamed(name), (done) => work.push(done)),
-      config,
-    })),
+    plugins: Object.entries(spec.plugins ?? {}).map(([name, config]) => ({ plugin: pluginNamed(name), config })),
     train: task.train.slice(0, spec.trainRows),
     dev: task.dev.slice(0, spec.devRows),
     batchSize: spec.batchSize,
@@ -55,7 +50,7 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
       warmupRatio: spec.warmupFraction,
       metricForBest: metric,
     },
-    loggers: [{ step: ({ milliseconds }) => stepTimes.push(milliseconds) }],
+    loggers: [{ step: (event) => steps.push(event) }],
   });
   const test = await evaluate(model, engine, evaluationPlan(text, task.test.slice(0, spec.testRows), spec.batchSize));
   const score = finiteScore(test.metrics, metric);
@@ -68,10 +63,10 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     score,
     trainableParameters: trainable,
     totalParameters: total,
-    stepMilliseconds: median(stepTimes.slice(Math.min(WARM_UP_STEPS, stepTimes.length - 1))),
+    stepMilliseconds: median(steps.slice(Math.min(WARM_UP_STEPS, steps.length - 1)).map((step) => step.milliseconds)),
     // Node gives kibibytes on every platform.
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
-    ...pluginFigures(work),
+    ...steeringFigures(steps, model.plugins),
     seconds: (performance.now() - started) / 1000,
     status: "ok",
   };
@@ -86,13 +81,24 @@ function finiteScore(metrics: Readonly<Record<string, number>>, name: string): n
   );
 }
 
-/** Nothing where no plug-in works before steps. */
-function pluginFigures(work: readonly PluginWork[]): Pick<RunResult, "learningShare" | "pluginMilliseconds"> {
-  if (work.length === 0) return {};
+/** Nothing where no plug-in chooses what learns. */
+function steeringFigures(
+  steps: readonly StepEvent[],
+  plugins: Plugins,
+): Pick<RunResult, "learningShare" | "pluginMilliseconds"> {
+  const own = plugins.parameters().filter(({ block }) => block !== null);
+  const chosen = steps.flatMap(({ blocks }) =>
+    blocks === undefined ? [] : [own.filter(({ block }) => blocks.includes(block as number))],
+  );
+  if (chosen.length === 0) return {};
   return {
-    learningShare: mean(work.map(({ learningShare }) => learningShare)),
-    pluginMilliseconds: mean(work.map(({ milliseconds }) => milliseconds)),
+    learningShare: mean(chosen.map(elements)) / elements(own),
+    pluginMilliseconds: mean(steps.map(({ pluginMilliseconds = 0 }) => pluginMilliseconds)),
   };
+}
+
+function elements(parameters: readonly TrainableParameter[]): number {
+  return parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
 }
 
 /**

@@ -7,7 +7,7 @@ import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import type { StepEvent } from "@peftjs/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { fineTune, openTextModel, registeredMethods } from "../src/index.ts";
+import { fineTune, openTextModel, pluginNamed, registeredMethods, registeredPlugins, rowOf } from "../src/index.ts";
 import type { TextModel } from "../src/index.ts";
 import { writeTinyModel } from "./tinyModel.ts";
 
@@ -31,8 +31,25 @@ interface Run {
   readonly stopAfter?: number;
 }
 
+/** Plug-ins that act several times in six steps. */
+const plugged = {
+  "+ist": { plugins: { ist: { interval: 2, importanceBatchSize: 4 } } },
+  galore: {
+    method: "full",
+    config: { targetRoles: ["query", "value"] },
+    plugins: { galore: { rank: 2, updateProjGap: 2 } },
+  },
+};
+const rows = [
+  ...registeredMethods()
+    .list()
+    .map(({ name }) => name),
+  ...["lora+ist", "lora+rst", "galore", "lora+attention-rates"],
+];
+
 /** Six steps over 24 rows: what the model holds at the end, and the losses. */
 async function run(name: string, { outputDir, resume = false, stopAfter }: Run) {
+  const { method, config, plugins } = rowOf(name, plugged);
   const controller = new AbortController();
   const losses: number[] = [];
   const step = (event: StepEvent): void => {
@@ -41,8 +58,9 @@ async function run(name: string, { outputDir, resume = false, stopAfter }: Run) 
   };
   const { model } = await fineTune({
     ...{ text, engine, batchSize: 8, seed: 5, loggers: [{ step }], signal: controller.signal },
-    method: registeredMethods().get(name),
-    methodConfig: {},
+    method: registeredMethods().get(method),
+    methodConfig: config,
+    plugins: Object.entries(plugins).map(([plugin, own]) => ({ plugin: pluginNamed(plugin), config: own })),
     train: task.train.slice(0, 24),
     training: { maxSteps: 6, learningRate: 0.01, outputDir, resume },
   });
@@ -60,18 +78,20 @@ function tensorsOf(model: PeftModel): Named<unknown> {
 }
 
 describe("a fine-tuning that is stopped", () => {
-  it.each(registeredMethods().list())(
-    "$name: goes on bit by bit, from the start that seed and rows decide",
-    async ({ name }) => {
-      const whole = await run(name, { outputDir: join(folder, `${name}-whole`) });
-      const outputDir = join(folder, name);
-      const part = await run(name, { outputDir, stopAfter: 3 });
-      expect(part.losses).toHaveLength(3);
-      const rest = await run(name, { outputDir, resume: true });
-      expect([...part.losses, ...rest.losses]).toEqual(whole.losses);
-      expect(rest.tensors).toEqual(whole.tensors);
-    },
-  );
+  it.each(rows)("%s: goes on bit by bit, from the start that seed and rows decide", async (name) => {
+    const whole = await run(name, { outputDir: join(folder, `${name}-whole`) });
+    const outputDir = join(folder, name);
+    const part = await run(name, { outputDir, stopAfter: 3 });
+    expect(part.losses).toHaveLength(3);
+    const rest = await run(name, { outputDir, resume: true });
+    expect([...part.losses, ...rest.losses]).toEqual(whole.losses);
+    expect(rest.tensors).toEqual(whole.tensors);
+  });
+
+  it("is tried with every plug-in", () => {
+    const used = rows.flatMap((name) => Object.keys(rowOf(name, plugged).plugins));
+    expect(new Set(used)).toEqual(new Set(registeredPlugins().map(({ name }) => name)));
+  });
 });
 
 describe("calibration", () => {

@@ -1,16 +1,17 @@
 import { modelPath } from "@peftjs/base-mini";
-import { fineTune, openTextModel, readMethodSettings, registeredMethods } from "@peftjs/bench";
+import { fineTune, openTextModel, pluginNamed, readMethodSettings, registeredMethods, rowOf } from "@peftjs/bench";
 import { loadTask } from "@peftjs/data";
 import { createEngine } from "@peftjs/engine";
 
 /**
  * Dev scores over learning rates: a check of the numbers in packages/bench/experiments/methods.yaml.
  *
- *   npx tsx --conditions=@peftjs/source tools/reference/src/learningRates.ts METHOD TASK,… RATE,… [ROWS] [EPOCHS] [BATCH]
+ *   npx tsx --conditions=@peftjs/source tools/reference/src/learningRates.ts ROW TASK,… RATE,… [ROWS] [EPOCHS] [BATCH]
  */
 const [name = "", tasks = "", rates = "", rows = "2400", epochs = "2", batch = "16"] = process.argv.slice(2);
-const settings = readMethodSettings()[name];
-const method = registeredMethods().get(settings?.method ?? name);
+const row = rowOf(name, readMethodSettings());
+const method = registeredMethods().get(row.method);
+const plugins = Object.entries(row.plugins).map(([plugin, config]) => ({ plugin: pluginNamed(plugin), config }));
 const engine = await createEngine({ kind: "onnx" });
 for (const task of tasks.split(",").map(loadTask)) {
   const metric = task.metrics[0]!;
@@ -18,7 +19,7 @@ for (const task of tasks.split(",").map(loadTask)) {
     const text = await openTextModel({ folder: modelPath, scheme: task, maxLength: 64, seed: 0, newHead: true });
     const scores: string[] = [];
     await fineTune({
-      ...{ text, engine, method, methodConfig: settings?.config ?? {} },
+      ...{ text, engine, method, methodConfig: row.config, plugins },
       ...{ train: task.train.slice(0, Number(rows)), dev: task.dev, batchSize: Number(batch), seed: 0 },
       training: { epochs: Number(epochs), learningRate, warmupRatio: 0.1, metricForBest: metric },
       loggers: [{ evaluate: ({ metrics }) => scores.push((100 * metrics[metric]!).toFixed(1)) }],

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   bagOfWordsScores,
@@ -7,6 +7,7 @@ import {
   readExperiment,
   readMethodSettings,
   registeredMethods,
+  registeredPlugins,
   runKey,
   StoredRun,
   summaryTable,
@@ -14,27 +15,29 @@ import {
 import { listTasks } from "@peftjs/data";
 
 /**
- * Adds the finished runs of the folders that `npm run bench -- --out FOLDER` wrote to packages/bench/results/full.json, and prints
- * the table of packages/bench/README.md. Times and memory are left out: those runs were made beside other work.
+ * Adds the finished runs of the folders that `npm run bench -- --preset PRESET --out FOLDER` wrote to packages/bench/results/PRESET.json,
+ * and prints the table of packages/bench/README.md. Times and memory are left out: those runs were made beside other work.
  *
- *   npx tsx --conditions=@peftjs/source tools/reference/src/storedRuns.ts [FOLDER…]
+ *   npx tsx --conditions=@peftjs/source tools/reference/src/storedRuns.ts PRESET [FOLDER…]
  */
-const file = join(import.meta.dirname, "../../../packages/bench/results/full.json");
-const MEASURED = ["ms/step", "peak memory"];
+const [preset = "full", ...folders] = process.argv.slice(2);
+const file = join(import.meta.dirname, `../../../packages/bench/results/${preset}.json`);
+const MEASURED = ["ms/step", "peak memory", "plug-in ms/step"];
 
-const stored = new Map(read(file).map((run) => [runKey(run.spec), run]));
-for (const folder of process.argv.slice(2).map((path) => join(path, "runs"))) {
+const stored = new Map((existsSync(file) ? read(file) : []).map((run) => [runKey(run.spec), run]));
+for (const folder of folders.map((path) => join(path, "runs"))) {
   for (const name of readdirSync(folder)) {
     const run = StoredRun.parse(JSON.parse(readFileSync(join(folder, name), "utf8")));
     if (run.result.status === "ok") stored.set(runKey(run.spec), run);
   }
 }
 const planned = planRuns({
-  experiment: readExperiment("full"),
+  experiment: readExperiment(preset),
   settings: readMethodSettings(),
   allMethods: registeredMethods()
     .list()
     .map(({ name }) => name),
+  allPlugins: registeredPlugins().map(({ name }) => name),
   allTasks: listTasks().map(({ name }) => name),
   engine: "onnx",
 });
