@@ -64,6 +64,20 @@ describe("a run", () => {
   });
 });
 
+describe("a run with plug-ins", () => {
+  it("says which share of the blocks learned, where one chooses them", async () => {
+    const [ist, rates] = plan({ methods: ["lora+ist", "lora+attention-rates"], tasks: ["bshift"] });
+    const result = RunResult.parse(await runOne(ist!));
+    expect(result).toMatchObject({ method: "lora+ist", status: "ok" });
+    // One of two blocks.
+    expect(result.learningShare).toBeCloseTo(0.5, 12);
+    expect(result.pluginMilliseconds).toBeGreaterThan(0);
+    const other = await runOne(rates!);
+    expect(other).not.toHaveProperty("learningShare");
+    expect(other).not.toHaveProperty("pluginMilliseconds");
+  });
+});
+
 describe("the comparison", () => {
   it("runs in processes of its own and reports an error beside a result", async () => {
     const runs = plan({ methods: ["lora"], tasks: ["bshift"] });
