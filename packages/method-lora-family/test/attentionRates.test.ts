@@ -51,7 +51,7 @@ describeOnEngines("a run with attention rates", (engine) => {
     const model: PeftModel = await (plugin === undefined ? builder : builder.use(attentionRates, plugin)).apply();
     const trainer = new Trainer({
       ...{ model, engine: engine() },
-      train: { batchesPerEpoch: 8, batchAt: (index) => batchAt("roberta", index) },
+      train: { batchesPerEpoch: 8, batchAt: (index) => batchAt("roberta", index % 8) },
       config: { maxSteps: 4, learningRate: 5e-3, warmupSteps: 0, evalEvery: "never", weightDecay: 0.1, ...training },
     });
     const losses: number[] = [];
@@ -77,6 +77,19 @@ describeOnEngines("a run with attention rates", (engine) => {
       const factor = key.endsWith(".value.b") ? 4 : 1;
       if (!/\.(query|value)\.b$|^default\.classifier/u.test(key)) continue;
       data.forEach((value, i) => expect(faster[key]!.data[i]! / (factor * value), key).toBeCloseTo(1, 5));
+    }
+  });
+
+  it.each([1, 2, 4, 8])("lowers the loss with λ = %i, and the head learns", async (lambda) => {
+    const start = await peft(tinyModel("roberta")).apply();
+    const training = { maxSteps: 24, learningRate: 2e-3 };
+    const mean = (losses: readonly number[]): number => losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+    for (const method of [lora, dora, loraplus] as unknown as Method<never>[]) {
+      const [losses, trained] = await run({ method, plugin: { lambda }, training });
+      // The same eight batches, three times.
+      expect(mean(losses.slice(-8)), method.name).toBeLessThan(mean(losses.slice(0, 8)));
+      for (const [name, { data }] of start.base.parameters)
+        if (name.startsWith("classifier.")) expect(trained[`default.${name}`]!.data, name).not.toEqual(data);
     }
   });
 });
