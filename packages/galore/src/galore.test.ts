@@ -54,7 +54,7 @@ describe("what is projected", () => {
   });
 
   it("is only what the method beside it trains", async () => {
-    const targeted = { targetModules: ["value"] } as object;
+    const targeted = { targetModules: ["value"] };
     const model = await peft(base).use(full, targeted).use(galore, { rank: 2 }).apply();
     expect(projected(model)).toEqual(["0.attention.self.value.weight", "1.attention.self.value.weight"]);
     expect(() => start(model)).not.toThrow();

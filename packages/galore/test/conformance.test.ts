@@ -3,56 +3,44 @@ import { lora } from "@peftjs/method-lora-family";
 import { describePlugin, subject } from "@peftjs/testkit/conformance";
 import { galore } from "../src/index.ts";
 
-const weights = subject(full, { targetModules: ["query", "value"] });
-/** W ← W − η·G, which a projection with all axes does not change. */
-const descent = { optimizer: "sgd", weightDecay: 0, learningRate: 5e-2 } as const;
-
 describePlugin(galore, {
-  config: { rank: 2, updateProjGap: 3, scale: 1 },
-  changed: { scale: 0.5 },
-  methods: [weights],
+  config: { rank: 2, updateProjGap: 2, scale: 2 },
+  changed: { updateProjGap: 3 },
+  methods: [subject(full, { targetModules: ["query", "value", "output.dense"] })],
   alsoWith: [subject(full)],
-  // Before, at and after the second basis.
+  // Before, at and after a refresh.
   interruptedAfter: [2, 3, 4],
   smooth: { rule: "sgd" },
   neutral: [
     {
-      name: "descent at full rank",
-      config: { rank: 8, updateProjGap: 3, scale: 1, rule: "sgd" },
-      training: descent,
+      name: "gradient descent at full rank",
+      config: { rule: "sgd", rank: 16, scale: 1 },
+      training: { optimizer: "sgd", weightDecay: 0 },
       tolerance: { absolute: 1e-5, relative: 1e-5 },
     },
   ],
   refuses: [
     {
-      name: "a method that trains no weight of the base model",
+      name: "weights that do not learn as they are",
       methods: [subject(lora, { rank: 2 })],
       code: "NOTHING_TO_PROJECT",
       remedy: /use\(full, \{ targetModules/u,
     },
     {
-      name: "targets that are not there",
-      config: { targetModules: ["querry"] },
+      name: "targets that are no layers",
+      config: { targetModules: ["qery"] },
       code: "TARGET_NOT_FOUND",
-      remedy: /Did you mean/u,
+      remedy: /Did you mean "query"/u,
     },
   ],
 });
 
 describePlugin(galore, {
-  config: { rank: 2, updateProjGap: 3, scale: 1, layerwise: true, momentOnRefresh: "project" },
+  config: { rank: 2, updateProjGap: 2, scale: 2, layerwise: true, rule: "adafactor", basisBits: 4 },
   changed: { layerwise: false },
-  methods: [weights],
-  training: { maxGradNorm: null },
+  methods: [subject(full, { targetModules: ["query", "value", "output.dense"] })],
   interruptedAfter: [2, 3, 4],
-  smooth: { rule: "sgd", momentOnRefresh: "keep" },
-  clips: false,
-  neutral: [
-    {
-      name: "descent at full rank",
-      config: { rank: 8, updateProjGap: 3, scale: 1, rule: "sgd", layerwise: true },
-      training: descent,
-      tolerance: { absolute: 1e-5, relative: 1e-5 },
-    },
-  ],
+  // The basis is that of the first micro-batch, so batches that are divided are the whole ones at full rank alone.
+  smooth: { rule: "sgd", rank: 16, basisBits: 32 },
+  neutral: [],
 });

@@ -41,8 +41,7 @@ export const train = {
 
 /** The reference's model: all linear layers of the blocks learn, and the head. */
 export async function referenceModel(config: Partial<GaloreConfig> | null): Promise<PeftModel> {
-  const trained = { targetModules: "all-linear" } as object;
-  const builder = peft(await fromPretrained(join(folder, "base"))).use(full, trained);
+  const builder = peft(await fromPretrained(join(folder, "base"))).use(full, { targetModules: "all-linear" });
   return (config === null ? builder : builder.use(galore, config)).apply();
 }
 
@@ -50,25 +49,19 @@ export interface RunOptions {
   readonly engine: Engine;
   readonly steps?: number;
   readonly config?: TrainingConfigInput;
-  /** Stops as if interrupted after this step. */
-  readonly until?: number;
 }
 
 /** Trains as the reference does; the losses. */
-export async function losses(model: PeftModel, { engine, steps = reference.steps, config = {}, until }: RunOptions) {
+export async function losses(model: PeftModel, { engine, steps = reference.steps, config = {} }: RunOptions) {
   const result: number[] = [];
-  const interruption = new AbortController();
   const trainer = new Trainer({
-    ...{ model, engine, train, signal: interruption.signal },
+    ...{ model, engine, train },
     config: {
       ...{ maxSteps: steps, learningRate: reference.learningRate, schedule: "constant", warmupRatio: 0 },
       ...{ weightDecay: 0, maxGradNorm: null, evalEvery: "never", saveEvery: "never", ...config },
     },
   });
-  trainer.on("step", ({ loss, step }) => {
-    result.push(loss);
-    if (step === until) interruption.abort();
-  });
+  trainer.on("step", ({ loss }) => void result.push(loss));
   try {
     await trainer.train();
   } finally {

@@ -65,7 +65,7 @@ it("refuses what a file of factors cannot say", async () => {
   const plain = await referenceModel(null);
   await expect(saveAsLora(plain, { dir: fresh(), steps: 8 })).rejects.toMatchObject({ code: "PLUGIN_MISSING" });
   const mixed = await peft(plain.base)
-    .use(full, { targetModules: ["value"] } as object)
+    .use(full, { targetModules: ["value"] })
     .use(lora, { targetModules: ["query"] })
     .use(galore, config)
     .apply();
