@@ -4,6 +4,7 @@ import type { Engine } from "@peftjs/engine";
 import { beforeAll, describe, it } from "vitest";
 import { compiledEngine, eagerEngine } from "../../engines.ts";
 import { scratchFolders } from "../../folders.ts";
+import type { Subject } from "../run.ts";
 import type { Family } from "../subjects.ts";
 import { closeChecks, enginesAgree } from "./checks/close.ts";
 import { effectChecks } from "./checks/effect.ts";
@@ -64,12 +65,18 @@ export function describePlugin<Config extends object>(
     });
     it.each(schemaChecks)("$name", ({ check }) => check(suite));
 
-    describe.each(suite.methods.map((method) => ({ method, name: method.method.name })))("with $name", ({ method }) => {
+    describe.each(named(suite.methods))("with $name", ({ method }) => {
       describe.each(PLACES)("$kind, $family", ({ index, family }) => {
         it.each(pluginChecks)("$name", ({ check }) => check(setting(index, family, method)));
       });
       it.each(["bert", "roberta"] as const)("the compiled run of %s is the eager one", (family) =>
         enginesAgree(setting(0, family, method), engines[1]),
+      );
+    });
+
+    describe.each(named(suite.alsoWith ?? []))("with $name, too", ({ method }) => {
+      it.each([...resumeChecks, ...effectChecks, ...pausingChecks])("$name", ({ check }) =>
+        check(setting(0, "bert", method)),
       );
     });
 
@@ -79,6 +86,10 @@ export function describePlugin<Config extends object>(
       expectRefused(setting(0, "bert", first), refused),
     );
   });
+}
+
+function named(methods: readonly Subject[]): { readonly name: string; readonly method: Subject }[] {
+  return methods.map((method) => ({ name: method.method.name, method }));
 }
 
 /** The options with their defaults. */

@@ -7,13 +7,18 @@ import type { Family } from "../subjects.ts";
 
 /** What to expect of a plug-in. Everything runs on tiny classifiers with four blocks, in runs of a few steps. */
 export interface PluginConformanceOptions<Config extends object = object> {
-  /** A config under which a run of `steps` steps ends elsewhere than the run without the plug-in. */
+  /**
+   * A config under which a run of `steps` steps ends elsewhere than the run without the plug-in. Blocks that are chosen at random: with
+   * a seed whose first six steps go down to every block that the next six do, so that nothing new is made in those.
+   */
   readonly config: Partial<Config>;
   /** Another such config: a run under `config` may not go on under it. */
   readonly changed: Partial<Config>;
   /** What it is composed with, one after the other (`subject(method, config)`). Default: a low-rank addition. */
   readonly methods?: readonly Subject[];
-  /** Training options of all runs, over AdamW at 1e-2, constant, clipped to a norm of 1. */
+  /** What else it is composed with: effect, determinism, pausing and resumed runs alone. Default: nothing. */
+  readonly alsoWith?: readonly Subject[];
+  /** Training options of all runs, over AdamW at a constant rate of 1e-2, clipped to a norm of 1. */
   readonly training?: TrainingConfigInput;
   /** Optimizer steps of a run, at least 4 and at most 12. Default: 6. */
   readonly steps?: number;
@@ -31,7 +36,7 @@ export interface PluginConformanceOptions<Config extends object = object> {
    * that reason: a rule that divides by the gradient's own size makes a whole step of nothing. Default: none is needed.
    */
   readonly smooth?: Partial<Config>;
-  /** Whether the gradients of a step may come from several micro-batches. False: not compared; say in `refuses` what happens. Default: true. */
+  /** Whether the gradients of a step may come from several micro-batches. False: not compared. Default: true. */
   readonly accumulates?: boolean;
   /** Whether gradients may be clipped. False: `training` has to say so, and it is not compared. Default: true. */
   readonly clips?: boolean;

@@ -2,7 +2,7 @@ import { cloneTensor, peft } from "@peftjs/core";
 import type { AttachedPlugin, BaseModel, CalibrationData, HostTensor, Named, PeftModel } from "@peftjs/core";
 import type { Engine } from "@peftjs/engine";
 import { Trainer } from "@peftjs/train";
-import type { StepEvent, TrainingConfigInput } from "@peftjs/train";
+import type { PluginEvent, StepEvent, TrainingConfigInput } from "@peftjs/train";
 import { calibrationBatches, tinyModel } from "../subjects.ts";
 import type { Subject } from "../run.ts";
 import { trainingPlan, validationPlan } from "./data.ts";
@@ -39,6 +39,8 @@ export interface Trace {
   readonly gradNorms: readonly number[];
   readonly model: PeftModel;
   readonly base: BaseModel;
+  /** What plug-ins recorded, in order. */
+  readonly records: readonly PluginEvent[];
   /** Copies of the last values. */
   readonly parameters: Named<HostTensor>;
   readonly dir: string;
@@ -65,6 +67,7 @@ export async function run(setting: PluginSetting, options: RunOptions = {}): Pro
   const steps = options.steps ?? suite.steps;
   const { parts = 1, interruptedAfter } = options;
   const events: StepEvent[] = [];
+  const records: PluginEvent[] = [];
   const trainer = new Trainer({
     ...{ model, engine, train: trainingPlan(family, { batches: steps, parts }), evaluation: validationPlan(family) },
     config: {
@@ -74,6 +77,7 @@ export async function run(setting: PluginSetting, options: RunOptions = {}): Pro
     },
     loggers: [
       {
+        plugin: (event) => void records.push(event),
         step: (event) => {
           events.push(event);
           options.onStep?.(event, model);
@@ -93,7 +97,7 @@ export async function run(setting: PluginSetting, options: RunOptions = {}): Pro
     losses: events.map(({ loss }) => loss),
     gradNorms: events.map(({ gradNorm }) => gradNorm),
     parameters: copyOf(model.trainable()),
-    ...{ model, base, dir },
+    ...{ model, base, dir, records },
   };
 }
 

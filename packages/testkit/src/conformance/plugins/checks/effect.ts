@@ -15,6 +15,7 @@ export const effectChecks: readonly Check<PluginSetting>[] = [
     check: async (setting) => {
       const [once, again] = [await run(setting, { dropout: 0.1 }), await run(setting, { dropout: 0.1 })];
       expectSameRun(again, once);
+      expect(again.records).toEqual(once.records);
       expectSameFolder(reportsOf(again), reportsOf(once));
       const plain = await run(setting, { dropout: 0.1, uses: [setting.subject] });
       expect(differences(once, plain, tol.deep), "differences from the run without it").not.toEqual([]);

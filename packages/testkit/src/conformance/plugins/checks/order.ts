@@ -46,6 +46,7 @@ export const orderChecks: readonly Check<PluginSetting>[] = [
       ]) {
         const beside = await run(setting, { uses });
         expectSameRun(beside, expected);
+        expect(beside.records).toEqual(expected.records);
         expect(reportsOf(beside)).toMatchObject(reportsOf(expected));
       }
     },

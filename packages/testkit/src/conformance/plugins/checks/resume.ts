@@ -20,6 +20,7 @@ export const resumeChecks: readonly Check<PluginSetting>[] = [
         const { dir } = await run(setting, { ...noisy, interruptedAfter: step });
         const rest = await run(setting, { ...noisy, dir, training: { resume: true } });
         expect(rest.losses, `interrupted after step ${step}`).toEqual(whole.losses.slice(step));
+        expect(rest.records).toEqual(whole.records.filter((record) => record.step > step));
         expectSameTensors(rest.parameters, whole.parameters);
         expectSameFolder(lastCheckpoint(rest, suite.steps), lastCheckpoint(whole, suite.steps));
         expectSameFolder(reportsOf(rest), reportsOf(whole));
