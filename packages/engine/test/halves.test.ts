@@ -1,4 +1,5 @@
 import { float32, int32, narrow, widen, type HalfType, type Named, type StoredTensor } from "@peftjs/core";
+import { gate } from "@peftjs/core/internal";
 import type { Engine, Groups, TensorFunction } from "@peftjs/engine";
 import { createEngine } from "@peftjs/engine";
 import { compiledEngine, eagerEngine } from "@peftjs/testkit";
@@ -73,6 +74,20 @@ describe.each(["eager", "onnx"] as const)("the %s engine", (kind) => {
       w1: wide.w1,
     };
     expect(await run(step, { ...rest, frozen })).toEqual(await run(step, { ...rest, frozen: mapped(frozen, widen) }));
+  });
+
+  it.each(["float16", "bfloat16"] as const)("widens %s weights and rows behind a gate", async (dtype) => {
+    const fn: TensorFunction = ({ frozen: { w0, table } = {}, batch: { ids, open } = {} }) => {
+      const rows = tf.gather(table as tf.Tensor2D, ids as tf.Tensor1D);
+      return { out: { y: gate(tf.matMul(rows, w0 as tf.Tensor2D), open as tf.Scalar) } };
+    };
+    const frozen = mapped(wide, (tensor) => narrow(tensor, dtype));
+    for (const open of [0, 1]) {
+      const batch = { ...rest.batch, open: float32([open], []) };
+      const results = await run(fn, { frozen, batch });
+      expect(results).toEqual(await run(fn, { frozen: mapped(frozen, widen), batch }));
+      expect(results["out"]?.["y"]?.data.some((value) => value !== 0)).toBe(open === 1);
+    }
   });
 
   it.each(["float16", "bfloat16"] as const)("widens every pattern of %s", async (dtype) => {

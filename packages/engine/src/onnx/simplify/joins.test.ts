@@ -1,3 +1,5 @@
+import { float32 } from "@peftjs/core";
+import { gate } from "@peftjs/core/internal";
 import { installMatchers, tol } from "@peftjs/testkit";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
@@ -16,6 +18,7 @@ const inputs: Inputs = {
   p1: random([40, 4], 4),
   p2: random([40, 4], 5),
   wide: random([30, 30], 6),
+  open: float32([1], []),
 };
 
 async function joined(pass: GraphPass, op: Op): Promise<string[]> {
@@ -59,6 +62,17 @@ describe("join-products", () => {
     expect(await left(wide)).toEqual(["BatchMatMul", "Exp", "BatchMatMul"]);
     const otherwise = ({ x, a1, p1 }: Named): Named => ({ y1: mm(x!, a1!, false, true), y2: mm(x!, p1!, true) });
     expect(await left(otherwise)).toEqual(["BatchMatMul", "BatchMatMul"]);
+  });
+});
+
+describe("join-products, of gated ones", () => {
+  it("joins those of one gate, and not with others that are needed anyway", async () => {
+    const op = ({ x, a1, a2, p1, open }: Named): Named => {
+      const [y1, y2] = [a1!, a2!].map((a) => gate(mm(x!, a, false, true), open as tf.Scalar));
+      return { y0: mm(x!, tf.slice(x!, [0, 0], [2, 30]), false, true), y1: y1!, y2: y2!, y3: mm(p1!, x!, true) };
+    };
+    const order = ["Concat", "BatchMatMul", "SplitV", "PeftGate", "PeftGate", "Slice", "BatchMatMul", "BatchMatMul"];
+    expect(await joined(joinProducts, op)).toEqual(order);
   });
 });
 
