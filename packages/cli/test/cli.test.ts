@@ -101,6 +101,45 @@ describe("train, eval, predict, merge", () => {
       });
   });
 
+  it("trains with plug-ins, from flags over a file, and resumes them", async () => {
+    const folder = at("steered-run");
+    writeFileSync(
+      at("steered.yaml"),
+      "method: lora\nuse: [ist, attention-rates]\nistInterval: 9\nattentionRatesLambda: 2\n",
+    );
+    const flags = [
+      "--config",
+      at("steered.yaml"),
+      "--ist-interval",
+      "2",
+      "--threads",
+      "1",
+      "--epochs",
+      "2",
+      "--seed",
+      "1",
+    ];
+    const args = (out: string, ...more: readonly string[]): readonly string[] => [
+      ...["train", "--model", at("model"), "--data", at("train.jsonl"), "--out", at(out)],
+      ...[...flags, ...more],
+    ];
+    const { code, stderr } = await run(...args("steered", "--checkpoints", folder));
+    expect(stderr).not.toContain("error");
+    expect(code).toBe(0);
+    // Six steps: importance is compared before the third and the fifth.
+    const records = readFileSync(join(folder, "log.jsonl"), "utf8")
+      .split("\n")
+      .filter((line) => line.includes('"losses"'));
+    expect(records).toHaveLength(2);
+    expect(readdirSync(join(folder, "plugins"))).not.toHaveLength(0);
+    const other = ["train", "--model", at("model"), "--config", at("steered.yaml"), "--use", "rst"];
+    expect((await run(...other)).stderr).toMatch(/\[CONFIG_INVALID\].*unknown key "istInterval"/);
+    const again = await run(...args("steered-on", "--checkpoints", folder, "--resume"));
+    expect(again.code).toBe(0);
+    const weights = (out: string): Buffer => readFileSync(join(at(out), "adapter_model.safetensors"));
+    expect(weights("steered-on").equals(weights("steered"))).toBe(true);
+  });
+
   it("holds weights as --dtype says", async () => {
     const [model, data] = [
       ["--model", at("model")],
