@@ -2,7 +2,7 @@ import { float32, matmul } from "@peftjs/core";
 import type { HostTensor } from "@peftjs/core";
 import { installMatchers } from "@peftjs/testkit";
 import { describe, expect, it } from "vitest";
-import { loraFactors } from "../src/index.ts";
+import { loraFactors } from "../src/loraFactors.ts";
 import { asMatrix } from "../src/host.ts";
 import { gaussian, MatrixRun, transposed } from "./run.ts";
 
