@@ -1,9 +1,9 @@
 import { bitfit, full, head } from "@peftjs/method-classic";
-import { dora, lora } from "@peftjs/method-lora-family";
+import { lora } from "@peftjs/method-lora-family";
 import { describePlugin, subject } from "@peftjs/testkit/conformance";
 import { ist, rst } from "../src/index.ts";
 
-const adapters = [subject(lora, { rank: 2 }), subject(dora, { rank: 2 })];
+const methods = [subject(lora, { rank: 2 })];
 const nothingInBlocks = {
   name: "a method that trains nothing in blocks",
   methods: [subject(head)],
@@ -22,7 +22,7 @@ describePlugin(ist, {
   // With this seed the first half of a run has all depths of the backward pass, each of which has its program.
   config: { interval: 2, candidates: 2, importanceBatchSize: 6, layersPerStep: 2, seed: 3 },
   changed: { interval: 3 },
-  methods: adapters,
+  methods,
   // Before, at and after an update.
   interruptedAfter: [1, 2, 3],
   neutral: [
@@ -46,7 +46,7 @@ describePlugin(ist, {
 describePlugin(rst, {
   config: { updateFraction: 0.5, resampleEvery: 2, seed: 1 },
   changed: { fixed: true, resampleEvery: 1 },
-  methods: adapters.slice(0, 1),
+  methods,
   neutral: [{ name: "all blocks learn", config: { updateFraction: 1 } }],
   refuses: [tooMany, nothingInBlocks],
 });
