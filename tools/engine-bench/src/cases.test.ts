@@ -14,6 +14,10 @@ describe("cases", () => {
       "4x128-16x64-lora",
       "4x128-8x32-lora",
       "12x768-4x128-causal-lora",
+      "12x768-8x128-lora-ist",
+      "12x768-8x128-blocks",
+      "12x768-8x128-galore",
+      "12x768-8x128-galore-layerwise",
     ]);
   });
 
@@ -48,6 +52,9 @@ describe("productFlops", () => {
     const encoder: Case = { ...sizes, model: "encoder", method: "lora" };
     expect(productFlops(encoder)).toBe(2 * weights - projections + 3 * (attention + lastAttention));
     expect(productFlops({ ...encoder, method: "full" })).toBe(3 * weights + 3 * (attention + lastAttention));
+    expect(productFlops({ ...encoder, method: "galore" })).toBe(
+      3 * weights - projections + 3 * (attention + lastAttention),
+    );
   });
 
   it("counts a decoder's products one by one", () => {

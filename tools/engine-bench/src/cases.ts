@@ -1,3 +1,4 @@
+import { DENSE } from "./methods.ts";
 import type { MethodName } from "./methods.ts";
 
 /** One training step to time. Random weights: time and memory do not depend on them. */
@@ -30,6 +31,10 @@ export const CASES: readonly Case[] = [
   { name: "4x128-16x64-lora", ...TINY, batch: 16, length: 64 },
   { name: "4x128-8x32-lora", ...TINY, batch: 8, length: 32 },
   { name: "12x768-4x128-causal-lora", ...GPT2, batch: 4, length: 128 },
+  { name: "12x768-8x128-lora-ist", ...BASE, method: "lora-ist" },
+  { name: "12x768-8x128-blocks", ...BASE, method: "blocks" },
+  { name: "12x768-8x128-galore", ...BASE, method: "galore" },
+  { name: "12x768-8x128-galore-layerwise", ...BASE, method: "galore-layerwise" },
 ];
 
 /** The cases of these names. Throws for a name that does not exist. */
@@ -45,14 +50,15 @@ export function casesNamed(names: readonly string[]): readonly Case[] {
  * Floating-point operations of the matrix products that a step cannot do without. With n = batch·T tokens of width h:
  *
  * - a weight of a values costs 2·n·a forward, as much backward to its input, and as much again backward to itself when it is
- *   trained (full fine-tuning). A block has 12·h² (query, key, value, output 4·h², feed-forward 8·h²).
+ *   trained as it is. A block has 12·h² (query, key, value, output 4·h², feed-forward 8·h²).
  * - attention has two products of 2·n·T·h forward (half of that when causal) and four of them backward: both factors need
  *   a gradient.
  * - of an encoder's last block only the first token of each sequence is read: keys and values for all tokens, the rest for one
  *   row per sequence. A decoder ends in 2·n·h·V for the logits.
  * - the first block's query, key and value need no gradient to their input when the embeddings are frozen.
  *
- * Products with the adapters (under 2 %) are left out.
+ * Products with the adapters (under 2 %) and with the bases of projections are left out. Where plug-ins choose what learns, it is a step
+ * in which everything does: the fewer operations there are really, the higher the rate seems.
  */
 export function productFlops(task: Case): number {
   const { layers, hidden, vocabulary, batch, length, method } = task;
@@ -69,6 +75,6 @@ export function productFlops(task: Case): number {
           weights: (layers - 1) * block.weights + 4 * tokens * hidden ** 2 + 2 * batch * 10 * hidden ** 2,
           attention: (layers - 1) * block.attention + 4 * batch * length * hidden,
         };
-  const weights = method === "full" ? 3 * forward.weights : 2 * forward.weights - queryKeyValue;
+  const weights = (DENSE.includes(method) ? 3 : 2) * forward.weights - (method === "full" ? 0 : queryKeyValue);
   return weights + 3 * forward.attention;
 }

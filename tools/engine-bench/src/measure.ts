@@ -13,6 +13,8 @@ const PAUSE_MILLISECONDS = 50;
 export interface Result {
   readonly case: string;
   readonly medianStepMilliseconds: number;
+  /** What a step takes where steps differ. */
+  readonly meanStepMilliseconds: number;
   /** Of the products that must be done: see `productFlops`. */
   readonly gflops: number;
   /** `gflops` over that of one large product, measured just before. */
@@ -29,8 +31,9 @@ export interface Result {
   readonly bfloat16MemoryRatio?: number;
   readonly pythonMedianStepMilliseconds?: number;
   readonly pythonPeakMemoryBytes?: number;
-  /** Median step and peak memory over those of the first case that ran in turn with this one. */
+  /** Median step, mean step and peak memory over those of the first case that ran in turn with this one. */
   readonly stepToFirst?: number;
+  readonly meanStepToFirst?: number;
   readonly memoryToFirst?: number;
   readonly recompute?: "blocks";
 }
@@ -80,6 +83,7 @@ export async function measureTogether({ tasks, steps, ...settings }: MeasureToge
     result: {
       ...result,
       stepToFirst: result.medianStepMilliseconds / first.medianStepMilliseconds,
+      meanStepToFirst: result.meanStepMilliseconds / first.meanStepMilliseconds,
       memoryToFirst: result.peakMemoryBytes / first.peakMemoryBytes,
     },
   }));
@@ -118,11 +122,12 @@ export function summarize(
   peak: number,
 ): Result {
   const [own, float32, bfloat16] = reports.map(totals);
-  const { step, memory, last } = own as Totals;
+  const { step, mean, memory, last } = own as Totals;
   const gflops = productFlops(task) / (step * 1e6);
   return {
     case: task.name,
     medianStepMilliseconds: step,
+    meanStepMilliseconds: mean,
     gflops,
     peakShare: gflops / peak,
     peakMemoryBytes: memory,
@@ -145,6 +150,7 @@ export function summarize(
 
 interface Totals {
   readonly step: number;
+  readonly mean: number;
   readonly memory: number;
   readonly last: StepReport;
 }
@@ -152,7 +158,8 @@ interface Totals {
 function totals(reports: readonly StepReport[]): Totals {
   const last = reports.at(-1) as StepReport;
   const times = reports.slice(WARM_UP).map(({ milliseconds }) => milliseconds);
-  return { step: median(times), memory: last.peakMemoryBytes, last };
+  const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
+  return { step: median(times), mean, memory: last.peakMemoryBytes, last };
 }
 
 function median(values: readonly number[]): number {

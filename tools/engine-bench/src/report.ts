@@ -14,6 +14,7 @@ const optional = (value: number | undefined, digits: number): string => value?.t
 const COLUMNS: readonly Column[] = [
   { title: "case", value: (result) => result.case },
   { title: "step ms", value: ({ medianStepMilliseconds: step }) => step.toFixed(step < 100 ? 1 : 0) },
+  { title: "mean ms", value: ({ meanStepMilliseconds: step }) => step.toFixed(step < 100 ? 1 : 0) },
   { title: "GFLOP/s", value: ({ gflops }) => gflops.toFixed(0) },
   { title: "of peak", value: ({ peakShare }) => peakShare.toFixed(2) },
   { title: "memory MB", value: ({ peakMemoryBytes }) => megabytes(peakMemoryBytes) },
@@ -30,6 +31,7 @@ const COMPARISON: readonly Column[] = [
 
 const AMONG_EACH_OTHER: readonly Column[] = [
   { title: "step to first", value: ({ stepToFirst }) => optional(stepToFirst, 2) },
+  { title: "mean to first", value: ({ meanStepToFirst }) => optional(meanStepToFirst, 2) },
   { title: "memory to first", value: ({ memoryToFirst }) => optional(memoryToFirst, 2) },
 ];
 
@@ -41,7 +43,7 @@ const WITH_PYTHON = `Speed: Python's median step over ours (above 1: ours is fas
 is smaller). Python computes in float32, and in the columns marked bf16 under bfloat16 autocast.`;
 
 const TOGETHER =
-  "The cases' steps ran in turn. Ratios of median steps and of largest resident sets to those of the first case.";
+  "The cases' steps ran in turn. Ratios of median and mean steps and of largest resident sets to those of the first case.";
 
 /** The machine, what ran on it, and one row per case. */
 export function formatReport(measured: readonly Measured[], threads: number): string {

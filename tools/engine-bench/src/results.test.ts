@@ -23,6 +23,7 @@ describe("results", () => {
     expect(summarize({ task, recompute: "none" }, [reports(8, 2e8)], 250)).toEqual({
       case: "4x128-8x32-lora",
       medianStepMilliseconds: 8,
+      meanStepMilliseconds: 8.2,
       gflops,
       peakShare: gflops / 250,
       peakMemoryBytes: 2e8,

@@ -1,14 +1,16 @@
-import { float32, int32 } from "@peftjs/core";
-import type { BaseModel, HostTensor, Named, PeftModel } from "@peftjs/core";
+import { float32, int32, peft } from "@peftjs/core";
+import type { BaseModel, HostTensor, Named, PeftModel, TrainingPlugin } from "@peftjs/core";
 import { fromConfig } from "@peftjs/models";
+import type { TrainingPlan } from "@peftjs/train";
 import type { Case } from "./cases.ts";
 import { decoderModel } from "./decoder.ts";
 import { METHODS } from "./methods.ts";
 
-/** The case's model with random weights and what is trained of it. */
-export async function adaptedModel(task: Case): Promise<PeftModel> {
+/** The case's model with random weights and what is trained of it. `plugins` come before the case's own. */
+export function adaptedModel(task: Case, plugins: readonly TrainingPlugin[] = []): Promise<PeftModel> {
   const base = task.model === "decoder" ? decoderModel(task) : encoderModel(task);
-  return METHODS[task.method](base);
+  const steered = plugins.reduce((model, plugin) => model.use(plugin), peft(base));
+  return METHODS[task.method](steered).apply();
 }
 
 function encoderModel({ layers, hidden, heads, vocabulary }: Case): BaseModel {
@@ -25,7 +27,13 @@ function encoderModel({ layers, hidden, heads, vocabulary }: Case): BaseModel {
   return fromConfig(config, { numLabels: 2, seed: 1 });
 }
 
-/** The case's batch; every step sees the same one. */
+/** Every step sees the same batch; plug-ins see one of as many rows as they ask for. */
+export function planOf(task: Case): TrainingPlan {
+  const batch = batchOf(task);
+  return { batchesPerEpoch: 1, batchAt: () => batch, divided: ({ rows }) => planOf({ ...task, batch: rows }) };
+}
+
+/** The batch of the case. */
 export function batchOf({ model, batch: rows, length, vocabulary }: Case): Named<HostTensor> {
   const count = rows * length;
   const ids = Int32Array.from({ length: count }, (_, i) => 5 + ((i * 7919) % (vocabulary - 5)));
