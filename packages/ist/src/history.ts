@@ -35,7 +35,7 @@ export interface StepByBlock {
   readonly rows: readonly (readonly number[])[];
 }
 
-/** The history in what a run recorded. */
+/** The history in what a run recorded, from its first step on. */
 export function historyOf(records: readonly PluginRecord[]): History {
   const entries = records as readonly unknown[] as readonly ((Selection & { among?: number[] }) | ImportanceRecord)[];
   const selections = entries.filter((entry) => "blocks" in entry);
