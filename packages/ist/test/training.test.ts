@@ -152,6 +152,16 @@ describe.each(["eager", "onnx"] as const)("training (%s)", (kind) => {
     }
   });
 
+  it("weakens what the method calls its response, or all that it adds", async () => {
+    const lossesOf = async (method: readonly [unknown, object], response: string) => {
+      const { history } = await traced({ engine, method, plugin: [ist, { ...settings, response }] });
+      return history.updates[0]?.losses;
+    };
+    const [low, whole] = [await lossesOf([dora, attention], "method"), await lossesOf([dora, attention], "output")];
+    expect(low).not.toEqual(whole);
+    expect(await lossesOf([lora, attention], "output")).toEqual(await lossesOf([lora, attention], "method"));
+  });
+
   it.each([
     { name: "full fine-tuning", method: [full, attention] },
     { name: "biases", method: [bitfit, {}] },
