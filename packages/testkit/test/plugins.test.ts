@@ -34,3 +34,15 @@ describePlugin(rates, {
   changed: { value: 2 },
   neutral: [{ name: "one rate", config: { value: 1 } }],
 });
+
+/** Blocks that pause, with an update of their own: each counts its own updates, and is refreshed when those are due. */
+describePlugin(turns, {
+  config: { every: 1, from: 3 },
+  changed: { every: 3 },
+  methods: [subject(baseWeights)],
+  beside: [{ plugin: plain, config: { momentum: 0.5, refreshEvery: 2 } }],
+  steps: 10,
+  interruptedAfter: [4, 5, 8],
+  neutral: [{ name: "all blocks", config: { all: true } }],
+  programs: 12,
+});

@@ -9,7 +9,7 @@ import type { Family } from "../subjects.ts";
 export interface PluginConformanceOptions<Config extends object = object> {
   /**
    * A config under which a run of `steps` steps ends elsewhere than the run without the plug-in. Blocks that are chosen at random: with
-   * a seed whose first six steps go down to every block that the next six do, so that nothing new is made in those.
+   * a seed whose first eight steps go down to every block that the next four do, so that nothing new is made in those.
    */
   readonly config: Partial<Config>;
   /** Another such config: a run under `config` may not go on under it. */
@@ -18,13 +18,15 @@ export interface PluginConformanceOptions<Config extends object = object> {
   readonly methods?: readonly Subject[];
   /** What else it is composed with: effect, determinism, pausing and resumed runs alone. Default: nothing. */
   readonly alsoWith?: readonly Subject[];
+  /** Other plug-ins that are in use in all runs, those without the plug-in included. Default: none. */
+  readonly beside?: readonly AttachedPlugin[];
   /** Training options of all runs, over AdamW at a constant rate of 1e-2, clipped to a norm of 1. */
   readonly training?: TrainingConfigInput;
   /** Optimizer steps of a run, at least 4 and at most 12. Default: 6. */
   readonly steps?: number;
   /**
-   * Steps after which a run is interrupted and goes on, e.g. before, at and after a refresh or an update. Default: 1 and half of the
-   * steps.
+   * Steps, ascending, from which an interrupted run goes on, e.g. before, at and after a refresh or an update. Default: 1 and half of
+   * the steps.
    */
   readonly interruptedAfter?: readonly number[];
   /** Settings under which it changes nothing. Empty where it always has an effect. */
@@ -83,6 +85,14 @@ export interface PluginSetting {
   readonly engine: Engine;
   /** Makes new empty folders. */
   readonly folder: () => string;
+}
+
+/** One `use`. */
+export type Use = Subject | AttachedPlugin;
+
+/** What is in use without the plug-in. */
+export function beneath({ suite: { beside = [] }, subject }: PluginSetting): readonly Use[] {
+  return [subject, ...beside];
 }
 
 /** The plug-in under the suite's config. */

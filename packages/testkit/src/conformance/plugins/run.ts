@@ -1,20 +1,16 @@
 import { cloneTensor, peft } from "@peftjs/core";
-import type { AttachedPlugin, BaseModel, CalibrationData, HostTensor, Named, PeftModel } from "@peftjs/core";
+import type { BaseModel, CalibrationData, HostTensor, Named, PeftModel } from "@peftjs/core";
 import type { Engine } from "@peftjs/engine";
 import { Trainer } from "@peftjs/train";
 import type { PluginEvent, StepEvent, TrainingConfigInput } from "@peftjs/train";
 import { calibrationBatches, tinyModel } from "../subjects.ts";
-import type { Subject } from "../run.ts";
 import { trainingPlan, validationPlan } from "./data.ts";
-import { used, type PluginSetting } from "./options.ts";
+import { beneath, used, type PluginSetting, type Use } from "./options.ts";
 
 export const BLOCKS = 4;
 
-/** One `use`. */
-export type Use = Subject | AttachedPlugin;
-
 export interface RunOptions {
-  /** In this order. Default: the method, then the plug-in under the suite's config. */
+  /** In this order. Default: the method, then what stands beside the plug-in, and the plug-in under the suite's config. */
   readonly uses?: readonly Use[];
   /** Over the suite's options. */
   readonly training?: TrainingConfigInput;
@@ -60,8 +56,8 @@ export function build(base: BaseModel, uses: readonly Use[], calibration?: Calib
 
 /** A short training run. */
 export async function run(setting: PluginSetting, options: RunOptions = {}): Promise<Trace> {
-  const { suite, subject, family } = setting;
-  const { uses = [subject, used(suite)], engine = setting.engine, dir = setting.folder() } = options;
+  const { suite, family } = setting;
+  const { uses = [...beneath(setting), used(suite)], engine = setting.engine, dir = setting.folder() } = options;
   const base = tinyModel(family, { blocks: options.blocks ?? BLOCKS, dropout: options.dropout ?? 0 });
   const model = await build(base, uses, { batches: calibrationBatches(family), runner: engine });
   const steps = options.steps ?? suite.steps;

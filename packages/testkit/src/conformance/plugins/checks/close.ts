@@ -2,7 +2,7 @@ import type { Engine } from "@peftjs/engine";
 import { expect } from "vitest";
 import { tol } from "../../../close.ts";
 import { differences, expectCloseRun } from "../compare.ts";
-import { used, type PluginSetting } from "../options.ts";
+import { beneath, used, type PluginSetting } from "../options.ts";
 import { run, type RunOptions, type Trace } from "../run.ts";
 import type { Check } from "./check.ts";
 
@@ -37,10 +37,10 @@ export async function enginesAgree(setting: PluginSetting, other: Engine): Promi
 }
 
 function smooth(setting: PluginSetting, options: RunOptions = {}): Promise<Trace> {
-  const { suite, subject } = setting;
+  const { suite } = setting;
   return run(setting, {
     ...options,
-    uses: [subject, used(suite, suite.smooth)],
+    uses: [...beneath(setting), used(suite, suite.smooth)],
     training: { optimizer: "sgd", momentum: 0.5, learningRate: 5e-2, ...options.training },
   });
 }

@@ -35,14 +35,14 @@ export const orderChecks: readonly Check<PluginSetting>[] = [
     name: "used before the method, after it, or beside another plug-in, it makes the same run",
     check: async (setting) => {
       const { subject, suite } = setting;
-      const own = used(suite);
+      const [own, others] = [used(suite), suite.beside ?? []];
       const expected = await run(setting);
-      const before = await run(setting, { uses: [own, subject] });
+      const before = await run(setting, { uses: [...others, own, subject] });
       expectSameRun(before, expected);
       expectSameFolder(checkpointOf(before.dir, suite.steps), checkpointOf(expected.dir, suite.steps));
       for (const uses of [
-        [bystander, subject, own],
-        [own, bystander, subject],
+        [bystander, subject, ...others, own],
+        [...others, own, bystander, subject],
       ]) {
         const beside = await run(setting, { uses });
         expectSameRun(beside, expected);

@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import { readTensors } from "../../adapterFolder.ts";
 import { sameBits } from "../compare.ts";
 import { observed } from "../observed.ts";
-import { used, type PluginSetting } from "../options.ts";
+import { beneath, used, type PluginSetting } from "../options.ts";
 import { copyOf, run } from "../run.ts";
 import type { Check } from "./check.ts";
 
@@ -13,13 +13,13 @@ export const pausingChecks: readonly Check<PluginSetting>[] = [
   {
     name: "a block that does not learn in a step keeps its parameters and the optimizer's state, and one that does changes",
     check: async (setting) => {
-      const { suite, subject } = setting;
+      const { suite } = setting;
       const { plugin, config } = used(suite);
       const watch = observed(plugin);
       const values: Named<HostTensor>[] = [];
       let parameters: readonly TrainableParameter[] = [];
       const { dir } = await run(setting, {
-        uses: [subject, { plugin: watch.plugin, config }],
+        uses: [...beneath(setting), { plugin: watch.plugin, config }],
         training: { saveEvery: 1, keepCheckpoints: suite.steps },
         onStep: (_, model) => {
           parameters = model.plugins.parameters();

@@ -9,7 +9,7 @@ export async function expectRefused(setting: PluginSetting, refused: RefusedCase
   const { methods = [subject], config = {}, training = {}, blocks, code, remedy } = refused;
   let steps = 0;
   const error: unknown = await run(setting, {
-    ...{ uses: [...methods, used(suite, config)], training, onStep: () => void steps++ },
+    ...{ uses: [...methods, ...(suite.beside ?? []), used(suite, config)], training, onStep: () => void steps++ },
     ...(blocks === undefined ? {} : { blocks }),
   }).then(
     () => null,
