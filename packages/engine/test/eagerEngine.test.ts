@@ -62,7 +62,13 @@ describe.each(backends)("the eager engine on %s", (backend) => {
     expect(during.tensors).toBe(before.tensors + 1);
     for (let i = 0; i < 10; i++) await compiled.run(args);
     expect(alive()).toEqual(during);
+    // Another function that reads the table shares it, for as long as one of the two is there.
+    const other = engine.compile(step, { constant: ["constant"] });
+    await other.run(args);
     await compiled.dispose();
+    expect(alive()).toEqual(during);
+    await other.run(args);
+    await other.dispose();
     expect(alive()).toEqual(before);
   });
 

@@ -51,6 +51,7 @@ export function blockModel(): BaseModel {
 const AddedConfig = z.object({
   targetModules: z.array(z.string()).default(["up", "down"]),
   counts: z.boolean().default(false),
+  modulesToSave: z.array(z.string()).nullable().default(null),
 });
 
 /** y = x·Wᵀ + x·Aᵀ + c. With `counts`, each layer counts the steps in which it had a gradient. */

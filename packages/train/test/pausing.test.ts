@@ -137,6 +137,18 @@ describe.each(["eager", "onnx"] as const)("blocks that pause (%s)", (kind) => {
     await stepper.dispose();
   });
 
+  it("may all pause where nothing else learns", async () => {
+    const model = await attach({ modulesToSave: [] });
+    const stepper = new Stepper({ model, engine, optimizer: adamW(), maxGradNorm: 1, seed: 0, choosesBlocks: true });
+    const before = clone(model.trainable());
+    const step = { batches: [tinyBatch(1)], firstBatch: 0, step: 1, learningRate: RATE };
+    const { loss, gradNorm } = await stepper.step({ ...step, blocks: [] });
+    expect(model.trainable()).toEqual(before);
+    expect(gradNorm).toBe(0);
+    expect((await stepper.step({ ...step, step: 2, blocks: [0] })).loss).toBeCloseTo(loss, 6);
+    await stepper.dispose();
+  });
+
   it("learn at the rate of the schedule and their own count when they go on", async () => {
     const model = await peft(blockModel()).use(added).apply();
     const restored = await peft(blockModel()).use(added).apply();

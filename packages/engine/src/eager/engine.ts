@@ -12,6 +12,7 @@ export class EagerEngine implements Engine {
   readonly name = "eager";
   readonly device: Device;
   readonly backend: EagerBackend;
+  private readonly constants = new Constants();
 
   constructor({ device, backend }: EagerPlace) {
     this.device = device;
@@ -19,22 +20,48 @@ export class EagerEngine implements Engine {
   }
 
   compile(fn: TensorFunction, options: CompileOptions = {}): CompiledFunction {
-    return new EagerFunction(fn, this.backend, new Set(options.constant));
+    const { backend, constants } = this;
+    return new EagerFunction(fn, { backend, constants, constantGroups: new Set(options.constant) });
   }
+}
+
+/** Tensors of constant groups on the backend: one copy for all functions that read them, for as long as one of those lives. */
+class Constants {
+  private readonly entries = new Map<StoredTensor, { readonly tensor: tf.Tensor; readonly readers: Set<object> }>();
+
+  tensor(value: StoredTensor, reader: object): tf.Tensor {
+    let entry = this.entries.get(value);
+    if (entry === undefined) {
+      entry = { tensor: tf.keep(upload(value)), readers: new Set() };
+      this.entries.set(value, entry);
+    }
+    entry.readers.add(reader);
+    return entry.tensor;
+  }
+
+  release(reader: object): void {
+    for (const [value, { tensor, readers }] of this.entries) {
+      if (!readers.delete(reader) || readers.size > 0) continue;
+      tensor.dispose();
+      this.entries.delete(value);
+    }
+  }
+}
+
+interface EagerFunctionOptions {
+  readonly backend: EagerBackend;
+  readonly constants: Constants;
+  readonly constantGroups: ReadonlySet<string>;
 }
 
 class EagerFunction implements CompiledFunction {
   private readonly fn: TensorFunction;
-  private readonly backend: EagerBackend;
-  private readonly constantGroups: ReadonlySet<string>;
-  /** Tensors of constant groups stay on the backend for as long as the function lives. */
-  private readonly kept = new Map<StoredTensor, tf.Tensor>();
+  private readonly options: EagerFunctionOptions;
   private runs = 0;
 
-  constructor(fn: TensorFunction, backend: EagerBackend, constantGroups: ReadonlySet<string>) {
+  constructor(fn: TensorFunction, options: EagerFunctionOptions) {
     this.fn = fn;
-    this.backend = backend;
-    this.constantGroups = constantGroups;
+    this.options = options;
   }
 
   get counters(): Counters {
@@ -42,7 +69,8 @@ class EagerFunction implements CompiledFunction {
   }
 
   async run(args: Groups<StoredTensor>, into: Groups<HostTensor> = {}): Promise<Groups<HostTensor>> {
-    if (tf.getBackend() !== this.backend) await tf.setBackend(this.backend);
+    const { backend } = this.options;
+    if (tf.getBackend() !== backend) await tf.setBackend(backend);
     this.runs++;
     tf.engine().startScope("run");
     try {
@@ -59,18 +87,12 @@ class EagerFunction implements CompiledFunction {
   }
 
   async dispose(): Promise<void> {
-    for (const tensor of this.kept.values()) tensor.dispose();
-    this.kept.clear();
+    this.options.constants.release(this);
   }
 
   private tensorOf({ group, value }: Leaf<StoredTensor>): tf.Tensor {
-    if (!this.constantGroups.has(group)) return upload(value);
-    let tensor = this.kept.get(value);
-    if (tensor === undefined) {
-      tensor = tf.keep(upload(value));
-      this.kept.set(value, tensor);
-    }
-    return tensor;
+    const { constants, constantGroups } = this.options;
+    return constantGroups.has(group) ? constants.tensor(value, this) : upload(value);
   }
 }
 

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 
 /** ‖g‖₂ over all gradients together. */
 export function globalNorm(grads: Named<tf.Tensor>): tf.Scalar {
+  if (Object.keys(grads).length === 0) return tf.scalar(0);
   const squares = Object.values(grads).map((g) => tf.sum(tf.square(g)));
   return tf.sqrt(squares.length === 1 ? (squares[0] as tf.Tensor) : tf.addN(squares)) as tf.Scalar;
 }

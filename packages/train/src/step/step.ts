@@ -127,6 +127,8 @@ function lossAndGradients(
   const compute = (): tf.Scalar => model.loss(parameters, group(args, "batch"), mode);
   // What is not asked for is not computed: nothing that leads to a gradient of the blocks before `from`.
   const learning = [...namesFrom(layout, from)];
+  // A step may leave out every block of a model without a head that learns.
+  if (learning.length === 0) return { metrics: { loss: compute() }, grads: {} };
   // tf.valueAndGrads refuses a parameter that the loss does not depend on; the engine underneath reports it as undefined.
   const { value, grads } = tf.engine().gradients(
     compute,
