@@ -26,6 +26,12 @@ describe("a gate", () => {
     [0, [0, 0]],
   ] as const)("hands the gradient back when it is %d", (open, expected) => {
     const f = (input: tf.Tensor): tf.Tensor => tf.sum(tf.mul(gate(input, tf.scalar(open)), 3));
-    expect(Array.from(tf.grad(f)(tf.tensor1d([1, 2])).dataSync())).toEqual(expected);
+    expect(
+      Array.from(
+        tf
+          .grad(f)(tf.tensor1d([1, 2]))
+          .dataSync(),
+      ),
+    ).toEqual(expected);
   });
 });
