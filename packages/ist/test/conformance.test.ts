@@ -1,5 +1,6 @@
-import { bitfit, full, head } from "@peftjs/method-classic";
-import { lora } from "@peftjs/method-lora-family";
+import { bitfit, full, head, parallel, series } from "@peftjs/method-classic";
+import { dora, lora } from "@peftjs/method-lora-family";
+import { rocoft } from "@peftjs/method-rocoft";
 import { describePlugin, subject } from "@peftjs/testkit/conformance";
 import { ist, rst } from "../src/index.ts";
 
@@ -23,6 +24,12 @@ describePlugin(ist, {
   config: { interval: 2, candidates: 2, importanceBatchSize: 6, layersPerStep: 2, seed: 3 },
   changed: { interval: 3 },
   methods,
+  alsoWith: [
+    subject(dora, { rank: 2 }),
+    subject(series, { bottleneckSize: 2 }),
+    subject(parallel, { bottleneckSize: 2 }),
+    subject(rocoft, { rank: 1 }),
+  ],
   // Before, at and after an update.
   interruptedAfter: [1, 2, 3],
   neutral: [
