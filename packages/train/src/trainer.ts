@@ -33,7 +33,7 @@ export class Trainer {
   readonly #optimizer: Optimizer;
   readonly #schedule: Schedule;
   /** What steers the run besides the options; null without plug-ins. */
-  readonly #plugins: PluginRuns | null;
+  #plugins: PluginRuns | null = null;
   /** Made at the start: what plug-ins decide about is known then. */
   #stepper: Stepper | null = null;
   readonly #evaluator: Evaluator | null;
@@ -59,7 +59,6 @@ export class Trainer {
     this.#folder = config.outputDir === null ? null : new CheckpointFolder(config.outputDir);
     if (config.outputDir !== null) this.#events.add(jsonlLogger(logOf(config.outputDir)));
     for (const logger of options.loggers ?? []) this.#events.add(logger);
-    this.#plugins = this.#pluginRuns();
   }
 
   /** Adds a listener; returns a function that removes it. */
@@ -99,6 +98,7 @@ export class Trainer {
 
   async #begin(): Promise<void> {
     const { resume, outputDir } = this.config;
+    this.#plugins ??= this.#pluginRuns();
     const newest = (await this.#folder?.newest()) ?? null;
     if (newest !== null && !resume) {
       throw new PeftError(
@@ -109,7 +109,7 @@ export class Trainer {
     if (newest !== null) requireSameRun(newest.run.fingerprint, this.#fingerprint());
     const { step: resumedFrom = 0, plugins: state = {} } = newest?.run ?? {};
     const records = outputDir === null || newest === null ? [] : pluginEvents(logOf(outputDir), resumedFrom);
-    this.#plugins?.start({ state, records });
+    this.#plugins?.start({ step: resumedFrom, state, records });
     const stepper = (this.#stepper ??= this.#newStepper());
     if (newest !== null) {
       const { fingerprint, updates, plugins, ...run } = newest.run;
@@ -117,6 +117,7 @@ export class Trainer {
       stepper.restore(newest, updates);
     }
     this.#events.emit("start", { resumedFrom: this.#state.step, totalSteps: this.length.totalSteps });
+    this.#plugins?.announce();
   }
 
   #newStepper(): Stepper {

@@ -1,4 +1,5 @@
 import type { Switching } from "../adapter/switching.ts";
+import type { View } from "../adapter/view.ts";
 import { PeftError } from "../errors.ts";
 import type { ParameterGroup } from "../method/contexts.ts";
 import { parseConfig } from "../method/parseConfig.ts";
@@ -17,6 +18,8 @@ export class Plugins {
   readonly #switching: Switching;
   readonly #paths: BlockPaths;
   #attached: readonly AttachedPlugin[] = [];
+  /** Of the view that it was made for. */
+  #parameters: { readonly view: View; readonly list: readonly TrainableParameter[] } | null = null;
 
   constructor(base: BaseModel, switching: Switching) {
     this.sites = base.sites;
@@ -49,9 +52,13 @@ export class Plugins {
   }
 
   /** What is known of everything that learns, in the order of `PeftModel.trainable()`. */
-  parameters(): TrainableParameter[] {
+  parameters(): readonly TrainableParameter[] {
     const { view, learning } = this.#switching;
-    return trainableParameters(this.#base, { adapters: learning, view, paths: this.#paths });
+    if (this.#parameters?.view !== view) {
+      const list = trainableParameters(this.#base, { adapters: learning, view, paths: this.#paths });
+      this.#parameters = { view, list };
+    }
+    return this.#parameters.list;
   }
 
   /** Index of the transformer block that a key of `PeftModel.trainable()` or `state()` lies in; null outside. */

@@ -30,7 +30,7 @@ export class PlanLoss {
     const { response = "method" } = options;
     let program = this.#programs.get(response);
     if (program === undefined) {
-      program = engine.compile(lossStep(model, response), { constant: ["frozen"] });
+      program = engine.compile(lossStep(model, response), { constant: ["frozen"], returnMemory: true });
       this.#programs.set(response, program);
     }
     const batch = { ...this.#batch(options), ...this.#scale(options) };

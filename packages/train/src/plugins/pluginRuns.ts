@@ -18,6 +18,9 @@ export class PluginRuns {
   readonly #loss: PlanLoss;
   #runs: readonly StartedPlugin[] = [];
   #records: PluginEvent[] = [];
+  /** Records that nobody was told of: those of `start`. */
+  #unannounced: PluginEvent[] = [];
+  #announces = false;
   /** The step that is about to be done. */
   #step = 1;
 
@@ -33,7 +36,8 @@ export class PluginRuns {
 
   /** Names and configs: a run goes on under the same. */
   get fingerprint(): Readonly<Record<string, unknown>> {
-    return Object.fromEntries(this.#options.plugins.attached.map(({ plugin, config }) => [plugin.name, config]));
+    const entries = this.#options.plugins.attached.map(({ plugin, config }) => [plugin.name, config] as const);
+    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   /** What the run's next steps depend on, by plug-in. */
@@ -47,11 +51,14 @@ export class PluginRuns {
    * @throws PeftError what a plug-in finds wrong with the model, and `PLUGIN_CONFLICT`.
    */
   start(interrupted: {
+    /** Steps done. */
+    readonly step: number;
     readonly state: Readonly<Record<string, unknown>>;
     readonly records: readonly PluginEvent[];
   }): void {
     const { plugins } = this.#options;
     this.#records = [...interrupted.records];
+    this.#step = interrupted.step + 1;
     this.#runs = plugins.attached.map(({ plugin, config }) => ({
       ...{ plugin, config },
       run:
@@ -74,13 +81,25 @@ export class PluginRuns {
     );
   }
 
-  /** The blocks that learn in a step; undefined: all. */
+  /** To be called when those who listen are ready: tells them what `start` recorded, and from now on everything at once. */
+  announce(): void {
+    this.#announces = true;
+    for (const event of this.#unannounced) this.#options.events.emit("plugin", event);
+    this.#unannounced = [];
+  }
+
+  /**
+   * The blocks that learn in a step; undefined: all.
+   * @throws PeftError `PLUGIN_INVALID` for blocks that the model does not have, or that a plug-in had said it would not choose.
+   */
   async beforeStep(step: number): Promise<readonly number[] | undefined> {
     this.#step = step;
     let blocks: readonly number[] | undefined;
-    for (const { run } of this.#runs) {
+    for (const { plugin, run } of this.#runs) {
       const choice = await run.beforeStep?.(step);
-      if (run.choosesBlocks === true) blocks = choice?.blocks;
+      if (choice?.blocks === undefined) continue;
+      this.#check(choice.blocks, { name: plugin.name, chooses: run.choosesBlocks === true });
+      blocks = choice.blocks;
     }
     return blocks;
   }
@@ -105,6 +124,19 @@ export class PluginRuns {
   #record(plugin: string, entry: Readonly<Record<string, unknown>>): void {
     const event = { step: this.#step, plugin, record: { ...entry, step: this.#step } };
     this.#records.push(event);
-    this.#options.events.emit("plugin", event);
+    if (this.#announces) this.#options.events.emit("plugin", event);
+    else this.#unannounced.push(event);
+  }
+
+  #check(blocks: readonly number[], { name, chooses }: { readonly name: string; readonly chooses: boolean }): void {
+    const { blocks: count } = this.#options.plugins;
+    const wrong = blocks.find((block) => !Number.isInteger(block) || block < 0 || block >= count);
+    if (chooses && wrong === undefined) return;
+    throw new PeftError(
+      "PLUGIN_INVALID",
+      chooses
+        ? `The plug-in "${name}" chooses the block ${wrong} for step ${this.#step}, but the model has the blocks 0 to ${count - 1}. Return indices of the model's blocks.`
+        : `The plug-in "${name}" chooses blocks for step ${this.#step}, but what its start() returned does not say so. Return choosesBlocks: true there.`,
+    );
   }
 }

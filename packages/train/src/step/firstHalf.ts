@@ -7,7 +7,7 @@ import { batchWeight } from "../weights.ts";
 import type { GradientPrograms } from "./gradientPrograms.ts";
 import { first } from "./hostTensors.ts";
 import type { Layout } from "./layout.ts";
-import { refreshRules, sketchInputs } from "./rules.ts";
+import { refreshRules } from "./rules.ts";
 import type { DueRule } from "./rules.ts";
 
 export interface StepMetrics {
@@ -109,13 +109,13 @@ export class FirstHalf {
   /** Gradients that are reduced in their program are never seen whole, so what their rules need of them is asked for before. */
   async refreshFromSketches(
     { batches: [batch = {}], firstBatch, from, open }: BackwardInput,
-    due: readonly DueRule[],
+    { due, inputs }: { readonly due: readonly DueRule[]; readonly inputs: Named<HostTensor> },
   ): Promise<void> {
     const { engine, model, programs, trainable, seed } = this.#options;
     const scalars = { ...open, key: batchKey(seed, firstBatch) };
     const results = await programs
       .get("sketch", from)
-      .run({ frozen: model.frozen(), trainable, batch, due: sketchInputs(due), scalars });
+      .run({ frozen: model.frozen(), trainable, batch, due: inputs, scalars });
     await refreshRules(due, { gradients: {}, sketches: results["sketch"] ?? {}, engine });
   }
 }

@@ -3,20 +3,23 @@ import type { GradientFunctions } from "./step.ts";
 
 export type GradientProgram = keyof GradientFunctions;
 
+export interface GradientProgramsOptions {
+  readonly functions: (from: number) => GradientFunctions;
+  /** Whether no program holds memory between its runs. */
+  readonly returnMemory: boolean;
+  /** Whether most steps are whole, and only those that refresh a rule are run in two. */
+  readonly refreshes: boolean;
+}
+
 /** The programs of a step that contain its backward pass, by the first block that they compute gradients for. */
 export class GradientPrograms {
   readonly #engine: Engine;
-  readonly #functions: (from: number) => GradientFunctions;
-  readonly #returnMemory: boolean;
+  readonly #options: GradientProgramsOptions;
   readonly #programs = new Map<string, CompiledFunction>();
 
-  constructor(
-    engine: Engine,
-    options: { readonly functions: (from: number) => GradientFunctions; readonly returnMemory: boolean },
-  ) {
+  constructor(engine: Engine, options: GradientProgramsOptions) {
     this.#engine = engine;
-    this.#functions = options.functions;
-    this.#returnMemory = options.returnMemory;
+    this.#options = options;
   }
 
   /** Made when it is first needed. */
@@ -24,9 +27,13 @@ export class GradientPrograms {
     const key = `${name} ${from}`;
     const known = this.#programs.get(key);
     if (known !== undefined) return known;
-    // A whole step holds what it returns anyway.
-    const returnMemory = this.#returnMemory && (name === "gradients" || name === "sketch");
-    const program = this.#engine.compile(this.#functions(from)[name], { constant: ["frozen", "scales"], returnMemory });
+    // What runs now and then does not hold its memory in between.
+    const returnMemory =
+      this.#options.returnMemory || name === "sketch" || (this.#options.refreshes && name === "gradients");
+    const program = this.#engine.compile(this.#options.functions(from)[name], {
+      constant: ["frozen", "scales"],
+      returnMemory,
+    });
     this.#programs.set(key, program);
     return program;
   }

@@ -12,30 +12,40 @@ export interface DueOptions {
   readonly state: Named<HostTensor>;
 }
 
-/** A parameter whose rule is to be refreshed before this step's update. */
+/** A parameter with a rule, e.g. one that is to be refreshed before this step's update. */
 export interface DueRule {
   readonly rule: ParameterRule;
   readonly context: { readonly key: string; readonly updates: number; readonly state: Named<HostTensor> };
 }
 
 /** Those of them that learn in this step. */
-export function dueRules({ layout, clocks, step, learns, state }: DueOptions): DueRule[] {
-  return layout.single.flatMap((key) => {
-    const [rule, block] = [layout.rules[key], layout.blocks[key]];
-    if (rule === undefined || (block !== undefined && !learns(block))) return [];
-    const context = { key, updates: clocks.count(block, step), state: tensorsOf(state, key) };
-    return rule.refreshDue?.(context) === true ? [{ rule, context }] : [];
+export function dueRules(facts: DueOptions): DueRule[] {
+  const { layout, learns } = facts;
+  return ruled(facts).filter(({ rule, context }) => {
+    const block = layout.blocks[context.key];
+    return (block === undefined || learns(block)) && rule.refreshDue?.(context) === true;
   });
 }
 
-/** What the program `sketch` is given: of each rule that reduces its gradient, a mark and what it asks for. */
-export function sketchInputs(due: readonly DueRule[]): Named<HostTensor> {
-  const inputs = due
+function ruled({ layout, clocks, step, state }: DueOptions): DueRule[] {
+  return layout.single.flatMap((key) => {
+    const rule = layout.rules[key];
+    if (rule === undefined) return [];
+    return [{ rule, context: { key, updates: clocks.count(layout.blocks[key], step), state: tensorsOf(state, key) } }];
+  });
+}
+
+/**
+ * What the program `sketch` is given: of each rule that reduces its gradient, whether it is due, and what it asks for. The same tensors
+ * whichever rules are due, so that one program serves them all.
+ */
+export function sketchInputs(facts: DueOptions, due: readonly DueRule[]): Named<HostTensor> {
+  const inputs = ruled(facts)
     .filter(({ rule }) => rule.sketch !== undefined)
-    .map(({ rule, context }) => ({
-      [context.key]: scalar(1),
-      ...keyed(rule.sketchInputs?.(context) ?? {}, context.key),
-    }));
+    .map(({ rule, context }) => {
+      const open = due.some((entry) => entry.context.key === context.key) ? 1 : 0;
+      return { [context.key]: scalar(open), ...keyed(rule.sketchInputs?.(context) ?? {}, context.key) };
+    });
   return Object.assign({}, ...inputs) as Named<HostTensor>;
 }
 

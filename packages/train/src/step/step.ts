@@ -34,7 +34,7 @@ export interface GradientFunctions {
   readonly accumulate: TensorFunction;
   /** The first half of a step in parts: `{ frozen, trainable, batch, scalars }` → `{ accumulated, metrics }`. */
   readonly gradients: TensorFunction;
-  /** What rules that reduce gradients ask for instead of them, of the keys in `due`: → `{ sketch }` by `<name>.<key>`. */
+  /** What rules that reduce gradients ask for instead of them, where `due` is 1: → `{ sketch }` by `<name>.<key>`. */
   readonly sketch: TensorFunction;
 }
 
@@ -99,9 +99,10 @@ function gradientFunctions(options: GradientOptions): GradientFunctions {
       const { grads } = lossAndGradients(options, args);
       const due = group(args, "due");
       const sketches = Object.entries(layout.rules).flatMap(([key, rule]) => {
-        const gradient = grads[key];
-        if (gradient === undefined || due[key] === undefined) return [];
-        return Object.entries(keyed(rule.sketch?.(gradient, tensorsOf(due, key)) ?? {}, key));
+        const [gradient, open] = [grads[key], due[key]];
+        if (gradient === undefined || open === undefined) return [];
+        const own = rule.sketch?.(gradient, tensorsOf(due, key)) ?? {};
+        return Object.entries(keyed(own, key)).map(([name, value]) => [name, gate(value, open as tf.Scalar)] as const);
       });
       return { sketch: Object.fromEntries(sketches) };
     },

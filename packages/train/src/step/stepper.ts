@@ -16,8 +16,8 @@ import { copyAll } from "./hostTensors.ts";
 import { createLayout, JOINED_SIZE, joinHost, presentIn, viewHost } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import { partsOf } from "./parts.ts";
-import { dueRules, refreshRules } from "./rules.ts";
-import type { DueRule } from "./rules.ts";
+import { dueRules, refreshRules, sketchInputs } from "./rules.ts";
+import type { DueOptions, DueRule } from "./rules.ts";
 import { stepFunctions } from "./step.ts";
 import type { Recompute, UpdateFunctions } from "./step.ts";
 import { StepScalars } from "./stepScalars.ts";
@@ -63,6 +63,14 @@ export interface StepTensors {
   readonly optimizer: Named<HostTensor>;
   /** What methods keep from step to step. */
   readonly state: Named<HostTensor>;
+}
+
+/** A step that is run in two. */
+interface CurrentStep {
+  readonly backward: BackwardInput;
+  readonly scalars: StepScalars;
+  readonly facts: DueOptions;
+  readonly due: readonly DueRule[];
 }
 
 /**
@@ -114,7 +122,10 @@ export class Stepper {
     const elements = Object.values(trainable).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     this.#inParts = elements > (options.wholeSize ?? WHOLE_SIZE);
     this.#apart = this.#inParts || model.tracks === true;
-    this.#programs = new GradientPrograms(engine, { functions: functions.from, returnMemory: this.#inParts });
+    // Several programs would hold the memory of several steps.
+    const refreshes = !this.#apart && Object.keys(this.#layout.rules).length > 0;
+    const returnMemory = this.#inParts || this.#clocks.blocks.length > 0;
+    this.#programs = new GradientPrograms(engine, { functions: functions.from, returnMemory, refreshes });
     this.#updates = {
       apply: engine.compile(functions.apply, { maxPrograms: MAX_PART_PROGRAMS }),
       track: engine.compile(functions.track, { constant: ["frozen"] }),
@@ -173,7 +184,7 @@ export class Stepper {
     const backward = { batches, firstBatch, from: this.#depths.from(input.blocks), open: scalars.open };
     const due = dueRules(facts);
     const inTwo = batches.length > 1 || this.#apart || due.length > 0;
-    const metrics = await (inTwo ? this.#inTwo(backward, scalars, due) : this.#whole(backward, scalars));
+    const metrics = await (inTwo ? this.#inTwo({ backward, scalars, facts, due }) : this.#whole(backward, scalars));
     await model.afterStep?.(input.step, totalSteps);
     return metrics;
   }
@@ -197,10 +208,12 @@ export class Stepper {
   }
 
   /** Gradients and update one after the other: what is written in one run is copied by the runtime, and that is as much as a part. */
-  async #inTwo(backward: BackwardInput, scalars: StepScalars, due: readonly DueRule[]): Promise<StepMetrics> {
+  async #inTwo({ backward, scalars, facts, due }: CurrentStep): Promise<StepMetrics> {
     const several = backward.batches.length > 1;
     const sketched = due.filter(({ rule }) => rule.sketch !== undefined);
-    if (sketched.length > 0) await this.#firstHalf.refreshFromSketches(backward, sketched);
+    if (sketched.length > 0) {
+      await this.#firstHalf.refreshFromSketches(backward, { due: sketched, inputs: sketchInputs(facts, sketched) });
+    }
     const gradients = await (several ? this.#firstHalf.several(backward) : this.#firstHalf.one(backward));
     const seen = due.filter(({ rule }) => rule.sketch === undefined);
     await refreshRules(seen, { gradients: gradients.accumulated, sketches: {}, engine: this.#options.engine });
