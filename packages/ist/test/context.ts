@@ -28,7 +28,8 @@ export function blockSites(blocks: number, pathOf = (block: number) => `bert.enc
 }
 
 export function parameter(key: string, block: number | null): TrainableParameter {
-  return { key, shape: [1], adapter: "default", site: null, name: null, base: null, head: block === null, block };
+  const head = block === null;
+  return { key, shape: [1], adapter: "default", site: null, name: null, base: null, head, afterBlocks: head, block };
 }
 
 interface FakeOptions<Config> {

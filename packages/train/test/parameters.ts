@@ -14,7 +14,7 @@ export function onLayer(
 ): TrainableParameter {
   const local = `${path}.${name}`;
   return {
-    ...{ key: `default.${local}`, shape, adapter: "default", head: false, block: 0 },
+    ...{ key: `default.${local}`, shape, adapter: "default", head: false, afterBlocks: false, block: 0 },
     ...{ name: base ? null : name, base: base ? local : null },
     site: linearSite({
       path,
@@ -31,7 +31,7 @@ export function onLayer(
 export function ofModel(local: string, { shape = [8, 4], head = false } = {}): TrainableParameter {
   return {
     ...{ key: `default.${local}`, shape, adapter: "default", name: null, base: local, head, site: null },
-    block: head ? null : 0,
+    ...{ block: head ? null : 0, afterBlocks: head },
   };
 }
 

@@ -11,16 +11,20 @@ export function trainableParameters(
   { adapters, view, paths }: { readonly adapters: readonly Adapter[]; readonly view: View; readonly paths: BlockPaths },
 ): TrainableParameter[] {
   const owners = new Map(base.sites.flatMap((site) => layerParameters(site).map((name) => [name, site] as const)));
+  const lastOfBlocks = base.sites.findLastIndex(({ block }) => block !== null);
+  const after = new Set(base.sites.slice(lastOfBlocks + 1));
   return [...view.slots].map(([key, slot]) => {
     const adapter = adapters.find(({ name }) => key.startsWith(`${name}.`)) as Adapter;
     const local = key.slice(adapter.name.length + 1);
     const own = ownParameter(adapter, local);
     const site = own?.site ?? owners.get(local) ?? null;
+    const head = base.headModules.some((module) => local === module || local.startsWith(`${module}.`));
     return {
       ...{ key, site, shape: slot.read().shape, adapter: adapter.name },
       name: own?.name ?? null,
       base: own === null && adapter.overrides.has(local) ? local : null,
-      head: base.headModules.some((module) => local === module || local.startsWith(`${module}.`)),
+      head,
+      afterBlocks: head || (site !== null && after.has(site)),
       block: site === null ? blockOf(paths, local) : site.block,
     };
   });

@@ -18,8 +18,10 @@ export interface TrainableParameter {
   readonly name: string | null;
   /** Name of the base parameter that is trained as it is; null for a method's own. */
   readonly base: string | null;
-  /** Whether it belongs to the task head, which comes after all blocks. */
+  /** Whether it belongs to the task head. */
   readonly head: boolean;
+  /** Whether it is known to come after all blocks, as the head and a pooler do: no gradient needs to pass a block for it. */
+  readonly afterBlocks: boolean;
   /** Index of the transformer block that it lies in; null outside of them. */
   readonly block: number | null;
 }

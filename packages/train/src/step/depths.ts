@@ -18,7 +18,7 @@ export class Depths {
   constructor(plugins: Plugins | undefined, pausing: readonly number[]) {
     const parameters = pausing.length === 0 ? [] : (plugins?.parameters() ?? []);
     // What learns below the blocks, as embeddings do, needs a gradient through all of them.
-    const below = parameters.some(({ block, head }) => block === null && !head);
+    const below = parameters.some(({ block, afterBlocks }) => block === null && !afterBlocks);
     this.#blocks = below ? 0 : parameters.reduce((most, { block }) => Math.max(most, (block ?? -1) + 1), 0);
     this.#stride = Math.max(1, Math.ceil(this.#blocks / MAX_DEPTHS));
   }
