@@ -59,13 +59,14 @@ export function runOf(
     );
   }
 
+  const choosesBlocks = plan.learning < plan.blocks;
   return {
-    choosesBlocks: plan.learning < plan.blocks,
+    choosesBlocks,
     async beforeStep(step) {
       if (candidates !== undefined) await compare(step, candidates);
       const chosen = blocksAt(controller.select());
       tools.record({ blocks: chosen, ...(step === 1 ? { among: blocks } : {}) });
-      return { blocks: chosen };
+      return choosesBlocks ? { blocks: chosen } : {};
     },
     state: () => controller.state(),
   };
