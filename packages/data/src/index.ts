@@ -4,6 +4,7 @@ export type { DataFormat, LocatedRow } from "./readers/readRows.ts";
 export { inferLabels, labelValue } from "./labels.ts";
 export { readDataset } from "./dataset.ts";
 export type { Dataset, DatasetOptions } from "./dataset.ts";
+export { extractChoice, extractLetter, extractNumber, isSameNumber } from "./answers.ts";
 export { listTasks, loadTask } from "./tasks.ts";
 export type { Task, TaskInfo } from "./tasks.ts";
 export { encodeRows } from "./batches/examples.ts";
