@@ -19,9 +19,9 @@ export class Clocks {
     for (const [block, count] of this.#counts) if (learning(block)) this.#counts.set(block, count + 1);
   }
 
-  /** Updates of a block so far; of what never pauses, `step`. */
+  /** Updates of a block so far, of what never pauses `step`. At least 1: the numbers of a block before its first update are not used. */
   count(block: number | undefined, step: number): number {
-    return block === undefined ? step : (this.#counts.get(block) ?? step);
+    return block === undefined ? step : Math.max(1, this.#counts.get(block) ?? step);
   }
 
   /** By block, for checkpoints. */

@@ -6,6 +6,7 @@ import { get, keyed, scalar, tensorsOf } from "../optim/tensors.ts";
 import { batchWeight } from "../weights.ts";
 import type { GradientPrograms } from "./gradientPrograms.ts";
 import { first } from "./hostTensors.ts";
+import { ruled } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import { refreshRules } from "./rules.ts";
 import type { DueRule } from "./rules.ts";
@@ -57,7 +58,7 @@ export class FirstHalf {
 
   constructor(options: FirstHalfOptions) {
     this.#options = options;
-    const reducing = Object.entries(options.layout.rules).filter(([, rule]) => rule.reduce !== undefined);
+    const reducing = ruled(options.layout).filter(([, rule]) => rule.reduce !== undefined);
     this.#reducers = Object.assign(
       {},
       ...reducing.map(([key]) => keyed(tensorsOf(options.optimizer, key), key)),

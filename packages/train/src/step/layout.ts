@@ -91,6 +91,14 @@ export function createLayout(params: Named<HostTensor>, options: LayoutOptions):
   };
 }
 
+/** The tensors of the step that have an update of their own, pieces left out. */
+export function ruled({ single, rules }: Layout): (readonly [key: string, rule: ParameterRule])[] {
+  return single.flatMap((key) => {
+    const rule = rules[key];
+    return rule === undefined ? [] : [[key, rule] as const];
+  });
+}
+
 /** Names of the parameters that learn when the blocks before `from` do not. */
 export function namesFrom({ joined, single, blocks }: Layout, from: number): ReadonlySet<string> {
   const learns = (key: string): boolean => (blocks[key] ?? from) >= from;

@@ -1,16 +1,9 @@
 import type { HostTensor, Named, ParameterRule } from "@peftjs/core";
 import type { Engine } from "@peftjs/engine";
 import { keyed, scalar, tensorsOf } from "../optim/tensors.ts";
-import type { Clocks } from "./clocks.ts";
-import type { Layout } from "./layout.ts";
-
-export interface DueOptions {
-  readonly layout: Layout;
-  readonly clocks: Clocks;
-  readonly step: number;
-  readonly learns: (block: number) => boolean;
-  readonly state: Named<HostTensor>;
-}
+import { isUpdated, updateOf } from "./facts.ts";
+import type { StepFacts } from "./facts.ts";
+import { ruled } from "./layout.ts";
 
 /** A parameter with a rule, e.g. one that is to be refreshed before this step's update. */
 export interface DueRule {
@@ -19,28 +12,25 @@ export interface DueRule {
 }
 
 /** Those of them that learn in this step. */
-export function dueRules(facts: DueOptions): DueRule[] {
-  const { layout, learns } = facts;
-  return ruled(facts).filter(({ rule, context }) => {
-    const block = layout.blocks[context.key];
-    return (block === undefined || learns(block)) && rule.refreshDue?.(context) === true;
-  });
+export function dueRules(facts: StepFacts): DueRule[] {
+  return inContext(facts).filter(
+    ({ rule, context }) => isUpdated(facts, context.key) && rule.refreshDue?.(context) === true,
+  );
 }
 
-function ruled({ layout, clocks, step, state }: DueOptions): DueRule[] {
-  return layout.single.flatMap((key) => {
-    const rule = layout.rules[key];
-    if (rule === undefined) return [];
-    return [{ rule, context: { key, updates: clocks.count(layout.blocks[key], step), state: tensorsOf(state, key) } }];
-  });
+function inContext(facts: StepFacts): DueRule[] {
+  return ruled(facts.layout).map(([key, rule]) => ({
+    rule,
+    context: { key, updates: updateOf(facts, key), state: tensorsOf(facts.state, key) },
+  }));
 }
 
 /**
  * What the program `sketch` is given: of each rule that reduces its gradient, whether it is due, and what it asks for. The same tensors
  * whichever rules are due, so that one program serves them all.
  */
-export function sketchInputs(facts: DueOptions, due: readonly DueRule[]): Named<HostTensor> {
-  const inputs = ruled(facts)
+export function sketchInputs(facts: StepFacts, due: readonly DueRule[]): Named<HostTensor> {
+  const inputs = inContext(facts)
     .filter(({ rule }) => rule.sketch !== undefined)
     .map(({ rule, context }) => {
       const open = due.some((entry) => entry.context.key === context.key) ? 1 : 0;

@@ -5,8 +5,9 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { TrainableModel } from "../model.ts";
 import { globalNorm } from "../optim/clip.ts";
 import { get, keyed, tensorsOf } from "../optim/tensors.ts";
-import { join, namesFrom, presentIn, split } from "./layout.ts";
-import { choose, openName, updated } from "./update.ts";
+import { join, namesFrom, presentIn, ruled, split } from "./layout.ts";
+import { openName } from "./tags.ts";
+import { choose, updated } from "./update.ts";
 import type { UpdateInput, UpdateOptions } from "./update.ts";
 
 /** What runs again in the backward pass instead of being kept. */
@@ -98,7 +99,7 @@ function gradientFunctions(options: GradientOptions): GradientFunctions {
     sketch: (args) => {
       const { grads } = lossAndGradients(options, args);
       const due = group(args, "due");
-      const sketches = Object.entries(layout.rules).flatMap(([key, rule]) => {
+      const sketches = ruled(layout).flatMap(([key, rule]) => {
         const [gradient, open] = [grads[key], due[key]];
         if (gradient === undefined || open === undefined) return [];
         const own = rule.sketch?.(gradient, tensorsOf(due, key)) ?? {};
@@ -126,10 +127,14 @@ function lossAndGradients(
   const mode = { training: true, key, recompute: recompute === "blocks", learnsFrom: from };
   const parameters = { frozen: group(args, "frozen"), trainable };
   const compute = (): tf.Scalar => model.loss(parameters, group(args, "batch"), mode);
+  const metricsOf = (loss: tf.Tensor): Named<tf.Tensor> => {
+    const penalties = [...(model.penalties?.(parameters) ?? [])];
+    return penalties.length === 0 ? { loss } : { loss, penalty: tf.addN(penalties) };
+  };
   // What is not asked for is not computed: nothing that leads to a gradient of the blocks before `from`.
   const learning = [...namesFrom(layout, from)];
   // A step may leave out every block of a model without a head that learns.
-  if (learning.length === 0) return { metrics: { loss: compute() }, grads: {} };
+  if (learning.length === 0) return { metrics: metricsOf(compute()), grads: {} };
   // tf.valueAndGrads refuses a parameter that the loss does not depend on; the engine underneath reports it as undefined.
   const { value, grads } = tf.engine().gradients(
     compute,
@@ -141,14 +146,12 @@ function lossAndGradients(
     if (gradient === undefined || gradient === null) untouched.add(name);
     else byName[name] = gradient;
   });
-  const penalties = [...(model.penalties?.(parameters) ?? [])];
-  const metrics = penalties.length === 0 ? { loss: value } : { loss: value, penalty: tf.addN(penalties) };
   const gated = (gradient: tf.Tensor, name: string): tf.Tensor => {
     const block = layout.blocks[name];
     const open = block === undefined ? undefined : scalars[openName(block)];
     return open === undefined ? gradient : gate(gradient, open as tf.Scalar);
   };
-  return { metrics, grads: mapValues(join(layout, byName), gated) };
+  return { metrics: metricsOf(value), grads: mapValues(join(layout, byName), gated) };
 }
 
 /** What leaves the gradients' program: of parameters whose rule reduces gradients, the reduced ones. */

@@ -9,15 +9,16 @@ import { initialState, keyed, scalar, tensorsOf } from "../optim/tensors.ts";
 import { requireSameTensors } from "../resume.ts";
 import { Clocks } from "./clocks.ts";
 import { Depths } from "./depths.ts";
+import type { StepFacts } from "./facts.ts";
 import { batchKey, FirstHalf, metricsOf, stepMetrics } from "./firstHalf.ts";
 import type { BackwardInput, Gradients, StepMetrics } from "./firstHalf.ts";
 import { GradientPrograms } from "./gradientPrograms.ts";
 import { copyAll } from "./hostTensors.ts";
-import { createLayout, JOINED_SIZE, joinHost, presentIn, viewHost } from "./layout.ts";
+import { createLayout, JOINED_SIZE, joinHost, presentIn, ruled, viewHost } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import { partsOf } from "./parts.ts";
 import { dueRules, refreshRules, sketchInputs } from "./rules.ts";
-import type { DueOptions, DueRule } from "./rules.ts";
+import type { DueRule } from "./rules.ts";
 import { stepFunctions } from "./step.ts";
 import type { Recompute, UpdateFunctions } from "./step.ts";
 import { StepScalars } from "./stepScalars.ts";
@@ -69,7 +70,7 @@ export interface StepTensors {
 interface CurrentStep {
   readonly backward: BackwardInput;
   readonly scalars: StepScalars;
-  readonly facts: DueOptions;
+  readonly facts: StepFacts;
   readonly due: readonly DueRule[];
 }
 
@@ -144,8 +145,7 @@ export class Stepper {
       for (const [name, view] of Object.entries(viewHost(presentIn(this.#layout, tensors), tensors)))
         state[`${slot}.${name}`] = view;
     }
-    for (const key of this.#layout.single.filter((name) => rules[name] !== undefined))
-      Object.assign(state, keyed(tensorsOf(this.#optimizer, key), key));
+    for (const [key] of ruled(this.#layout)) Object.assign(state, keyed(tensorsOf(this.#optimizer, key), key));
     return state;
   }
 

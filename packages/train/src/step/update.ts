@@ -3,10 +3,10 @@ import * as tf from "@tensorflow/tfjs-core";
 import { clipScale, globalNorm } from "../optim/clip.ts";
 import { scaledUpdate } from "../optim/elementScale.ts";
 import type { Optimizer, Update } from "../optim/optimizer.ts";
-import { blockTag, ruleTag, untagged } from "../optim/tags.ts";
 import { get, keyed, tensorsOf } from "../optim/tensors.ts";
 import { join, presentIn, split } from "./layout.ts";
 import type { Layout } from "./layout.ts";
+import { blockTag, openName, ruleTag, untagged } from "./tags.ts";
 
 export interface UpdateOptions {
   readonly optimizer: Optimizer;
@@ -48,7 +48,7 @@ export function updated({ optimizer, layout, maxGradNorm }: UpdateOptions, input
     );
   }
   const after: Update = {
-    params: elementwise(Object.assign({}, ...results.map((result) => result.params)) as Update["params"], input),
+    params: scaledByElement(Object.assign({}, ...results.map((result) => result.params)) as Update["params"], input),
     state: Object.assign({}, ...results.map((result) => result.state)) as Update["state"],
   };
   return pausing(layout, {
@@ -58,7 +58,7 @@ export function updated({ optimizer, layout, maxGradNorm }: UpdateOptions, input
   });
 }
 
-function elementwise(after: Named<tf.Tensor>, { params, scales }: UpdateInput): Named<tf.Tensor> {
+function scaledByElement(after: Named<tf.Tensor>, { params, scales }: UpdateInput): Named<tf.Tensor> {
   const scaled = Object.entries(scales).flatMap(([key, scale]) => {
     const tensor = after[key];
     return tensor === undefined
@@ -107,15 +107,10 @@ function pausing(
     const open = scalars[openName(blocks[key] as number)];
     if (open === undefined || params[key] === undefined) continue;
     params[key] = choose(open, params[key], get(before.params, key));
-    for (const name of Object.keys(state).filter((entry) => entry.endsWith(`.${key}`)))
-      state[name] = choose(open, state[name] as tf.Tensor, get(before.state, name));
+    for (const [name, value] of Object.entries(keyed(tensorsOf(after.state, key), key)))
+      state[name] = choose(open, value, get(before.state, name));
   }
   return { params, state };
-}
-
-/** Name of the scalar that says whether a block learns: 1 or 0. */
-export function openName(block: number): string {
-  return `open${blockTag(block)}`;
 }
 
 /** a where `open` is not 0, else b. */

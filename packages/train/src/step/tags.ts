@@ -7,6 +7,11 @@ export function blockTag(block: number): string {
   return `${MARK}block ${block}`;
 }
 
+/** Name of the scalar that says whether a block learns: 1 or 0. */
+export function openName(block: number): string {
+  return `open${blockTag(block)}`;
+}
+
 export function ruleTag(key: string): string {
   return `${MARK}${key}`;
 }
