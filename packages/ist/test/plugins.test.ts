@@ -38,7 +38,7 @@ describe("ist", () => {
   });
 
   // Over 200 seeds: even blocks end at 0.98 to 1.93 and learn in 28 to 39 % of the steps, odd ones at −2.03 to −0.83 and 10 to 23 %.
-  it.each([...Array(12).keys()])("finds the blocks that matter, seed %i", async (seed) => {
+  it.each([0, 1, 2])("finds the blocks that matter, seed %i", async (seed) => {
     const { advance, records } = started(ist, { config: { seed }, blocks: 8, loss: evenMatters });
     await advance(1000);
     const history = historyOf(records);

@@ -7,15 +7,10 @@ import { baseWeights, lowRank, subject } from "@peftjs/testkit/conformance";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { closeChecks, enginesAgree } from "../src/conformance/plugins/checks/close.ts";
-import { effectChecks } from "../src/conformance/plugins/checks/effect.ts";
-import { memoryChecks } from "../src/conformance/plugins/checks/memory.ts";
-import { orderChecks } from "../src/conformance/plugins/checks/order.ts";
-import { pausingChecks } from "../src/conformance/plugins/checks/pausing.ts";
+import { enginesAgree } from "../src/conformance/plugins/checks/close.ts";
 import { expectRefused } from "../src/conformance/plugins/checks/refusals.ts";
-import { resumeChecks } from "../src/conformance/plugins/checks/resume.ts";
 import { schemaChecks } from "../src/conformance/plugins/checks/schema.ts";
-import { suiteOf } from "../src/conformance/plugins/describePlugin.ts";
+import { pluginChecks, suiteOf } from "../src/conformance/plugins/describePlugin.ts";
 import type { PluginConformanceOptions, PluginSetting } from "../src/conformance/plugins/options.ts";
 import { compiledEngine, eagerEngine } from "../src/engines.ts";
 import { plain, plainRule, rates, turns } from "./toys.ts";
@@ -37,11 +32,9 @@ function setting<Config extends object>(plugin: TrainingPlugin<Config>, options:
   };
 }
 
-const checks = [...orderChecks, ...resumeChecks, ...effectChecks, ...pausingChecks, ...closeChecks, ...memoryChecks];
-
 /** Runs one check, found by a part of its name. */
 async function check(part: RegExp, given: PluginSetting): Promise<void> {
-  const found = checks.filter(({ name }) => part.test(name));
+  const found = pluginChecks.filter(({ name }) => part.test(name));
   expect(found).toHaveLength(1);
   await found[0]?.check(given);
 }

@@ -1,12 +1,10 @@
 import { baseWeights, describePlugin, lowRank, subject } from "@peftjs/testkit/conformance";
 import { plain, rates, turns } from "./toys.ts";
 
-const allLinear = { targetModules: "all-linear" } as const;
-
 describePlugin(turns, {
   config: { every: 2, from: 1 },
   changed: { every: 1 },
-  methods: [subject(lowRank, allLinear), subject(baseWeights)],
+  methods: [subject(lowRank, { targetModules: "all-linear" })],
   interruptedAfter: [1, 2, 3],
   neutral: [{ name: "all blocks", config: { all: true } }],
   refuses: [{ name: "a block that is not there", config: { from: 4 }, code: "CONFIG_INVALID", remedy: /Set from/u }],
@@ -17,7 +15,8 @@ const descent = { optimizer: "sgd", momentum: 0.5, weightDecay: 0 } as const;
 describePlugin(plain, {
   config: { momentum: 0.5 },
   changed: { momentum: 0.25 },
-  methods: [subject(baseWeights), subject(lowRank)],
+  methods: [subject(baseWeights)],
+  alsoWith: [subject(lowRank)],
   interruptedAfter: [3, 4],
   neutral: [
     {

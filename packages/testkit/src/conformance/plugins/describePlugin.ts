@@ -17,7 +17,7 @@ import { schemaChecks } from "./checks/schema.ts";
 import { subject, type PluginConformanceOptions, type PluginSetting, type PluginSuite } from "./options.ts";
 import { lowRank } from "./standIns.ts";
 
-/** What every plug-in promises, on one method, family and engine. Neutral cases and refusals stand apart. */
+/** What every plug-in promises, on one method, family and engine. */
 export const pluginChecks = [
   ...orderChecks,
   ...resumeChecks,
@@ -75,9 +75,9 @@ export function describePlugin<Config extends object>(
     });
 
     describe.each(named(suite.alsoWith ?? []))("with $name, too", ({ method }) => {
-      it.each([...resumeChecks, ...effectChecks, ...pausingChecks])("$name", ({ check }) =>
-        check(setting(0, "bert", method)),
-      );
+      // Compiling takes long, and matters for how the gradients of a block are left out.
+      it.each([...resumeChecks, ...effectChecks])("$name", ({ check }) => check(setting(1, "roberta", method)));
+      it.each(pausingChecks)("$name", ({ check }) => check(setting(0, "bert", method)));
     });
 
     const [first] = suite.methods;

@@ -16,7 +16,7 @@ export interface PluginConformanceOptions<Config extends object = object> {
   readonly changed: Partial<Config>;
   /** What it is composed with, one after the other (`subject(method, config)`). Default: a low-rank addition. */
   readonly methods?: readonly Subject[];
-  /** What else it is composed with: effect, determinism, pausing and resumed runs alone. Default: nothing. */
+  /** What else it is composed with: effect and resumed runs alone, eager, and pausing, compiled. Default: nothing. */
   readonly alsoWith?: readonly Subject[];
   /** Other plug-ins that are in use in all runs, those without the plug-in included. Default: none. */
   readonly beside?: readonly AttachedPlugin[];
