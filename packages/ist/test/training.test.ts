@@ -155,7 +155,12 @@ describe("training with each method", () => {
 
   it("weakens what the method calls its response, or all that it adds", async () => {
     const lossesOf = async (method: readonly [unknown, object], response: string) => {
-      const { history } = await traced({ engine, method, plugin: [ist, { ...settings, response }], training: { maxSteps: 4 } });
+      const { history } = await traced({
+        engine,
+        method,
+        plugin: [ist, { ...settings, response }],
+        training: { maxSteps: 4 },
+      });
       return history.updates[0]?.losses;
     };
     const [low, whole] = [await lossesOf([dora, attention], "method"), await lossesOf([dora, attention], "output")];
