@@ -1,7 +1,8 @@
 import type { Experiment, MethodsFile } from "./experiment.ts";
 import type { RunSpec } from "./results.ts";
-import { chooseRows, rowOf, unknown } from "./rows.ts";
+import { chooseRows, rowOf } from "./rows.ts";
 import type { RowNames } from "./rows.ts";
+import { unknownName } from "./unknownName.ts";
 
 export interface PlanOptions {
   readonly experiment: Experiment;
@@ -26,12 +27,12 @@ export interface PlanOptions {
  * the default takes no longer as methods are added, and a run's score does not depend on which others were chosen.
  */
 export function planRuns(options: PlanOptions): RunSpec[] {
-  const { experiment, allTasks } = options;
-  const names = rowNames(options);
+  const { experiment, settings, allMethods, allPlugins, allTasks } = options;
+  const names = { settings: { ...settings, ...experiment.variants }, methods: allMethods, plugins: allPlugins };
   const methods = chooseRows(options.methods ?? experiment.methods, names);
   const tasks = chooseTasks(options.tasks ?? experiment.tasks, allTasks);
   const seeds = options.seeds ?? experiment.seeds;
-  const shared = sharedSettings(options);
+  const shared = sharedSettings(options, names);
   return seeds.flatMap((seed) =>
     tasks.flatMap((task) =>
       methods.map((method) => ({ ...shared, ...ownSettings(method, names.settings), method, task, seed })),
@@ -48,13 +49,9 @@ export function rowsPerRun(experiment: Experiment, perSeed: number): number {
   return Math.min(train, Math.max(1, batches) * experiment.batchSize);
 }
 
-function rowNames({ experiment, settings, allMethods, allPlugins }: PlanOptions): RowNames {
-  return { settings: { ...settings, ...experiment.variants }, methods: allMethods, plugins: allPlugins };
-}
-
-function sharedSettings(options: PlanOptions) {
+function sharedSettings(options: PlanOptions, names: RowNames) {
   const { experiment, allTasks } = options;
-  const methods = chooseRows(experiment.methods, rowNames(options));
+  const methods = chooseRows(experiment.methods, names);
   const tasks = chooseTasks(experiment.tasks, allTasks);
   return {
     model: options.model ?? null,
@@ -86,6 +83,6 @@ function ownSettings(name: string, settings: MethodsFile): OwnSettings {
 function chooseTasks(names: "all" | readonly string[], known: readonly string[]): readonly string[] {
   if (names === "all") return known;
   const strange = names.find((name) => !known.includes(name));
-  if (strange !== undefined) throw unknown({ code: "TASK_UNKNOWN", what: "task", name: strange, known });
+  if (strange !== undefined) throw unknownName({ code: "TASK_UNKNOWN", what: "task", name: strange, known });
   return [...new Set(names)];
 }

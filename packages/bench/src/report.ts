@@ -32,19 +32,30 @@ interface MethodSummary {
 interface PluginColumn {
   readonly title: string;
   readonly field: "learningShare" | "pluginMilliseconds";
+  readonly meaning: string;
   readonly format: (value: number) => string;
 }
 
 const PLUGIN_COLUMNS: readonly PluginColumn[] = [
-  { title: "learning per step", field: "learningShare", format: (share) => `${percent(share)} %` },
-  { title: "plug-in ms/step", field: "pluginMilliseconds", format: (time) => time.toFixed(1) },
+  {
+    ...{ title: "learning per step", field: "learningShare", format: (share) => `${percent(share)} %` },
+    meaning:
+      "Learning per step: share of the blocks' trainable parameters that learn in a step, where a plug-in chooses.",
+  },
+  {
+    ...{ title: "plug-in ms/step", field: "pluginMilliseconds", format: (time) => time.toFixed(1) },
+    meaning: "Plug-in ms/step: what it does before steps, mean over all steps, beside the step's own time.",
+  },
 ];
+
+const SCORES_MEANING =
+  "Scores are percent of the task's metric on the test split, at the best epoch on the dev split; mean ± standard deviation over seeds. Trainable counts include the task head; with several tasks they are the first task's. Milliseconds per step: median of a run without its first steps, averaged over tasks. Peak memory: largest resident set of a run's own process. Bag of words: the better of two linear models (words; words and neighbours) trained on all 8,000 rows.";
 
 /** The comparison as rows of cells, the first being the heading. */
 export function summaryTable(results: readonly RunResult[], references: References = {}): string[][] {
   const tasks = unique(results.map((r) => r.task));
   const metrics = new Map(results.filter((r) => r.metric !== "").map((r) => [r.task, r.metric]));
-  const extra = PLUGIN_COLUMNS.filter(({ field }) => results.some((result) => result[field] !== undefined));
+  const extra = pluginColumns(results);
   const heading = [
     "method",
     ...tasks.map((task) => (metrics.has(task) ? `${task} (${metrics.get(task) ?? ""})` : task)),
@@ -63,6 +74,10 @@ export function summaryTable(results: readonly RunResult[], references: Referenc
   return known.every((score) => score === undefined)
     ? [heading, ...rows]
     : [heading, ...rows, referenceRow(known, heading.length)];
+}
+
+function pluginColumns(results: readonly RunResult[]): readonly PluginColumn[] {
+  return PLUGIN_COLUMNS.filter(({ field }) => results.some((result) => result[field] !== undefined));
 }
 
 function referenceRow(scores: readonly (number | undefined)[], columns: number): string[] {
@@ -170,7 +185,7 @@ export function markdownReport({ title, runs, results, references, published }: 
     `# ${title}`,
     settingsParagraph(runs),
     markdownTable(summaryTable(results, references)),
-    "Scores are percent of the task's metric on the test split, at the best epoch on the dev split; mean ± standard deviation over seeds. Trainable counts include the task head; with several tasks they are the first task's. Milliseconds per step: median of a run without its first steps, averaged over tasks. Peak memory: largest resident set of a run's own process. Bag of words: the better of two linear models (words; words and neighbours) trained on all 8,000 rows. Learning per step: share of the blocks' trainable parameters that learn in a step, where a plug-in chooses. Plug-in ms/step: what it does before steps, mean over all steps, beside the step's own time.",
+    [SCORES_MEANING, ...pluginColumns(results).map(({ meaning }) => meaning)].join(" "),
     ...(published === undefined
       ? []
       : ["## Published", published.source, markdownTable(publishedTable(results, published))]),

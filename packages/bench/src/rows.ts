@@ -1,5 +1,5 @@
-import { didYouMean, PeftError } from "@peftjs/core";
 import type { MethodsFile, RowSettings } from "./experiment.ts";
+import { unknownName } from "./unknownName.ts";
 
 /** What rows of the table can be made of. */
 export interface RowNames {
@@ -34,10 +34,10 @@ export function chooseRows(names: "all" | readonly string[], known: RowNames): s
   const additions = [...known.plugins, ...Object.keys(known.settings).flatMap((name) => additionOf(name) ?? [])];
   for (const name of chosen) {
     const [row = "", ...added] = name.split(SEPARATOR);
-    if (!rows.includes(row)) throw unknown({ code: "METHOD_UNKNOWN", what: "method", name: row, known: rows });
+    if (!rows.includes(row)) throw unknownName({ code: "METHOD_UNKNOWN", what: "method", name: row, known: rows });
     const strange = added.find((addition) => !additions.includes(addition));
     if (strange !== undefined)
-      throw unknown({ code: "PLUGIN_UNKNOWN", what: "plug-in", name: strange, known: additions });
+      throw unknownName({ code: "PLUGIN_UNKNOWN", what: "plug-in", name: strange, known: additions });
   }
   return [...new Set(chosen)];
 }
@@ -73,15 +73,4 @@ function isRow(name: string): boolean {
 
 function additionOf(name: string): string | null {
   return name.startsWith(SEPARATOR) ? name.slice(SEPARATOR.length) : null;
-}
-
-interface Unknown {
-  readonly code: string;
-  readonly what: string;
-  readonly name: string;
-  readonly known: readonly string[];
-}
-
-export function unknown({ code, what, name, known }: Unknown): PeftError {
-  return new PeftError(code, `There is no ${what} "${name}".${didYouMean(name, known)} Known: ${known.join(", ")}.`);
 }

@@ -6,7 +6,7 @@ import { createEngine } from "@peftjs/engine";
 import { evaluate } from "@peftjs/train";
 import type { StepEvent } from "@peftjs/train";
 import { registeredMethods } from "./methods.ts";
-import { pluginNamed } from "./plugins.ts";
+import { pluginsOf } from "./plugins.ts";
 import type { RunResult, RunSpec } from "./results.ts";
 import { mean, median } from "./statistics.ts";
 import { fineTune } from "./session/fineTune.ts";
@@ -38,7 +38,7 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     engine,
     method,
     methodConfig: withPresentModules(spec.methodConfig, text.base),
-    plugins: Object.entries(spec.plugins ?? {}).map(([name, config]) => ({ plugin: pluginNamed(name), config })),
+    plugins: pluginsOf(spec.plugins ?? {}),
     train: task.train.slice(0, spec.trainRows),
     dev: task.dev.slice(0, spec.devRows),
     batchSize: spec.batchSize,

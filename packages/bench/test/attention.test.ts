@@ -6,7 +6,7 @@ import { loadTask } from "@peftjs/data";
 import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { fineTune, openTextModel, pluginNamed, readExperiment, registeredMethods, rowOf } from "../src/index.ts";
+import { fineTune, openTextModel, pluginsOf, readExperiment, registeredMethods, rowOf } from "../src/index.ts";
 import { writeTinyModel } from "./tinyModel.ts";
 
 let folder: string;
@@ -34,7 +34,7 @@ async function trained(
     ...{ text, engine, batchSize: 8, seed: 5, loggers: [{ step: ({ loss }) => losses.push(loss) }] },
     method: registeredMethods().get(row.method),
     methodConfig: { ...row.config, modulesToSave: ["classifier"] },
-    plugins: Object.entries(row.plugins).map(([plugin, config]) => ({ plugin: pluginNamed(plugin), config })),
+    plugins: pluginsOf(row.plugins),
     train: task.train.slice(0, 8),
     training: { maxSteps: 30, learningRate: 0.003, schedule: "constant" },
   });

@@ -7,7 +7,7 @@ import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import type { StepEvent } from "@peftjs/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { fineTune, openTextModel, pluginNamed, registeredMethods, registeredPlugins, rowOf } from "../src/index.ts";
+import { fineTune, openTextModel, pluginsOf, registeredMethods, registeredPlugins, rowOf } from "../src/index.ts";
 import type { TextModel } from "../src/index.ts";
 import { writeTinyModel } from "./tinyModel.ts";
 
@@ -60,7 +60,7 @@ async function run(name: string, { outputDir, resume = false, stopAfter }: Run) 
     ...{ text, engine, batchSize: 8, seed: 5, loggers: [{ step }], signal: controller.signal },
     method: registeredMethods().get(method),
     methodConfig: config,
-    plugins: Object.entries(plugins).map(([plugin, own]) => ({ plugin: pluginNamed(plugin), config: own })),
+    plugins: pluginsOf(plugins),
     train: task.train.slice(0, 24),
     training: { maxSteps: 6, learningRate: 0.01, outputDir, resume },
   });

@@ -1,5 +1,5 @@
 import { modelPath } from "@peftjs/base-mini";
-import { fineTune, openTextModel, pluginNamed, readMethodSettings, registeredMethods, rowOf } from "@peftjs/bench";
+import { fineTune, openTextModel, pluginsOf, readMethodSettings, registeredMethods, rowOf } from "@peftjs/bench";
 import { loadTask } from "@peftjs/data";
 import { createEngine } from "@peftjs/engine";
 
@@ -11,7 +11,7 @@ import { createEngine } from "@peftjs/engine";
 const [name = "", tasks = "", rates = "", rows = "2400", epochs = "2", batch = "16"] = process.argv.slice(2);
 const row = rowOf(name, readMethodSettings());
 const method = registeredMethods().get(row.method);
-const plugins = Object.entries(row.plugins).map(([plugin, config]) => ({ plugin: pluginNamed(plugin), config }));
+const plugins = pluginsOf(row.plugins);
 const engine = await createEngine({ kind: "onnx" });
 for (const task of tasks.split(",").map(loadTask)) {
   const metric = task.metrics[0]!;

@@ -1,5 +1,4 @@
-import { registeredMethods, registeredPlugins } from "@peftjs/bench";
-import { didYouMean, PeftError } from "@peftjs/core";
+import { registeredMethods, registeredPlugins, unknownName } from "@peftjs/bench";
 import { Command } from "commander";
 import type { FieldFlag } from "../options/fields.ts";
 import { methodFlags, pluginFlags } from "./trainOptions.ts";
@@ -37,14 +36,11 @@ function one(name: string, asJson: boolean): string {
 function flagsOf(name: string): FieldFlag[] {
   const plugin = registeredPlugins().find((other) => other.name === name);
   if (plugin !== undefined) return pluginFlags(plugin);
-  const methods = registeredMethods();
-  const method = methods.list().find((other) => other.name === name);
+  const methods = registeredMethods().list();
+  const method = methods.find((other) => other.name === name);
   if (method !== undefined) return methodFlags(method);
-  const names = [...methods.list(), ...registeredPlugins()].map((known) => known.name);
-  throw new PeftError(
-    "METHOD_UNKNOWN",
-    `No method or plug-in is called "${name}".${didYouMean(name, names)} Registered: ${names.join(", ")}.`,
-  );
+  const known = [...methods, ...registeredPlugins()].map((other) => other.name);
+  throw unknownName({ code: "METHOD_UNKNOWN", what: "method or plug-in", name, known });
 }
 
 function columns(rows: readonly (readonly string[])[]): string {
