@@ -132,8 +132,9 @@ describe("train, eval, predict, merge", () => {
       .filter((line) => line.includes('"losses"'));
     expect(records).toHaveLength(2);
     expect(readdirSync(join(folder, "plugins"))).not.toHaveLength(0);
+    expect(stderr).toContain(`Reports of ist: ${join(folder, "plugins")}`);
     const other = ["train", "--model", at("model"), "--config", at("steered.yaml"), "--use", "rst"];
-    expect((await run(...other)).stderr).toMatch(/\[CONFIG_INVALID\].*unknown key "istInterval"/);
+    expect((await run(...other)).stderr).toMatch(/\[PLUGIN_UNUSED\].*"ist".*Add --use ist/);
     const again = await run(...args("steered-on", "--checkpoints", folder, "--resume"));
     expect(again.code).toBe(0);
     const weights = (out: string): Buffer => readFileSync(join(at(out), "adapter_model.safetensors"));

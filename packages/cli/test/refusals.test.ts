@@ -41,12 +41,7 @@ describe("bad input", () => {
     ],
     ["an unknown method", "METHOD_UNKNOWN", /Did you mean "lora"/, () => train("--method", "lroa", "--rank", "4")],
     ["an unknown plug-in", "PLUGIN_UNKNOWN", /Did you mean "ist"/, () => train("--use", "its")],
-    [
-      "an option of a plug-in that is not used",
-      "USAGE",
-      /unknown option '--ist-interval'/,
-      () => train("--ist-interval", "5"),
-    ],
+    ["an option of a plug-in that is not used", "PLUGIN_UNUSED", /Add --use ist/, () => train("--ist-interval", "5")],
     [
       "a plug-in's setting out of range",
       "CONFIG_INVALID",

@@ -68,6 +68,7 @@ async function train(options: TrainOptions): Promise<void> {
       maxLength: text.maxLength,
     });
   });
+  printReports(options);
   const { trainable, total } = model.trainableReport();
   print(options, { steps: result.steps, loss: result.loss, trainable, total, labels: scheme.labels, metrics });
 }
@@ -110,6 +111,13 @@ async function openBase(
     if (!(error instanceof PeftError) || error.code !== "LABEL_COUNT_MISMATCH") throw error;
     throw new PeftError(error.code, `${error.message} On the command line that is --new-head.`, { cause: error });
   }
+}
+
+/** Where the files are that plug-ins wrote about the run. */
+function printReports({ plugins, checkpoints }: TrainOptions): void {
+  const names = plugins.flatMap(({ plugin }) => (plugin.report === undefined ? [] : [plugin.name]));
+  if (checkpoints === undefined || names.length === 0) return;
+  process.stderr.write(`Reports of ${names.join(", ")}: ${join(checkpoints, "plugins")}\n`);
 }
 
 interface Summary {

@@ -1,4 +1,4 @@
-import { pluginNamed, registeredMethods } from "@peftjs/bench";
+import { pluginNamed, registeredMethods, registeredPlugins } from "@peftjs/bench";
 import { parseConfig, PeftError } from "@peftjs/core";
 import type { AttachedPlugin, Method, TrainingPlugin } from "@peftjs/core";
 import { WEIGHT_TYPES } from "@peftjs/models";
@@ -116,7 +116,10 @@ function prefixed(field: FieldFlag, name: string): FieldFlag {
   return { ...field, flag, option: camel(flag) };
 }
 
-/** What the arguments or the configuration file name, before the rest of them can be read. */
+/**
+ * What the arguments or the configuration file name, before the rest of them can be read.
+ * @throws PeftError `METHOD_UNKNOWN`, `PLUGIN_UNKNOWN`; `PLUGIN_UNUSED` where there is a setting of a plug-in that they do not name.
+ */
 export function chosen(args: readonly string[]): Chosen {
   const file = values(args, "config").at(-1);
   const fromFile = file === undefined ? {} : readConfigFile(file);
@@ -124,8 +127,28 @@ export function chosen(args: readonly string[]): Chosen {
   const method =
     values(args, "method").at(-1) ?? (typeof inFile === "string" ? inFile : OwnOptions.shape.method.parse(undefined));
   const uses = values(args, "use");
-  const plugins = uses.length > 0 ? uses.flatMap(listOfNames) : namesOf(fromFile["use"]);
-  return { method: registeredMethods().get(method), plugins: [...new Set(plugins)].map(pluginNamed) };
+  const names = new Set(uses.length > 0 ? uses.flatMap(listOfNames) : namesOf(fromFile["use"]));
+  const plugins = [...names].map(pluginNamed);
+  refuseUnused(plugins, [...Object.keys(fromFile), ...optionsOf(args)]);
+  return { method: registeredMethods().get(method), plugins };
+}
+
+/** A list of the options that are known would not say what is missing. */
+function refuseUnused(plugins: readonly TrainingPlugin[], options: readonly string[]): void {
+  for (const plugin of registeredPlugins()) {
+    if (plugins.includes(plugin)) continue;
+    const setting = pluginFlags(plugin).find(({ option }) => options.includes(option));
+    if (setting === undefined) continue;
+    throw new PeftError(
+      "PLUGIN_UNUSED",
+      `--${setting.flag} is a setting of the plug-in "${plugin.name}", which this run does not use. Add --use ${plugin.name}, or leave the setting out.`,
+    );
+  }
+}
+
+/** The names of all options, as they would stand in a file. */
+function optionsOf(args: readonly string[]): string[] {
+  return args.flatMap((arg) => camel(/^--(?:no-)?([^=]+)/.exec(arg)?.[1] ?? ""));
 }
 
 /** What else a file may hold there is complained about when its options are checked. */
