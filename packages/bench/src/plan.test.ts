@@ -77,6 +77,7 @@ describe("rows with plug-ins", () => {
     ...settings,
     sparse: { method: "two", learningRate: 0.4, plugins: { plug: { rank: 1 } } },
     "+double": { plugins: { plug: { factor: 2 } } },
+    "+plug": { plugins: { plug: {} } },
     "two+plug": { learningRate: 0.5 },
   };
   const planned = (...methods: string[]) =>
@@ -124,6 +125,7 @@ describe("rows with plug-ins", () => {
       expect.objectContaining({ code, message: expect.stringContaining(near) as string });
     expect(() => planned("one+plgu")).toThrow(error("PLUGIN_UNKNOWN", '"plug"'));
     expect(() => planned("on+plug")).toThrow(error("METHOD_UNKNOWN", '"one"'));
+    expect(() => planned("one+plgu")).toThrow(error("PLUGIN_UNKNOWN", "Known: plug, double."));
     expect(() => planned("default")).toThrow(error("METHOD_UNKNOWN", "Known: one, two, sparse."));
   });
 });

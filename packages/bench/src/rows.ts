@@ -31,7 +31,8 @@ export function chooseRows(names: "all" | readonly string[], known: RowNames): s
   const all = allRows(known);
   const chosen = [names].flat().flatMap((name) => (name === "all" ? all : [name]));
   const rows = [...new Set([...known.methods, ...Object.keys(known.settings).filter(isRow)])];
-  const additions = [...known.plugins, ...Object.keys(known.settings).flatMap((name) => additionOf(name) ?? [])];
+  const entries = Object.keys(known.settings).flatMap((name) => additionOf(name) ?? []);
+  const additions = [...new Set([...known.plugins, ...entries])];
   for (const name of chosen) {
     const [row = "", ...added] = name.split(SEPARATOR);
     if (!rows.includes(row)) throw unknownName({ code: "METHOD_UNKNOWN", what: "method", name: row, known: rows });
