@@ -78,13 +78,13 @@ function parametersOf(sites: readonly LayerSite[], others: number): Described["p
   return [...layers, { name: "others", shape: [others] }];
 }
 
-function llamaLayers(hidden: number, inner: number): Layers {
+function llamaLayers({ hidden, inner, keyValue = hidden }: LlamaSize): Layers {
   const square = [hidden, hidden] as const;
   return {
     ...{
       "self_attn.q_proj": square,
-      "self_attn.k_proj": square,
-      "self_attn.v_proj": square,
+      "self_attn.k_proj": [hidden, keyValue],
+      "self_attn.v_proj": [hidden, keyValue],
       "self_attn.o_proj": square,
     },
     ...{ "mlp.gate_proj": [hidden, inner], "mlp.up_proj": [hidden, inner], "mlp.down_proj": [inner, hidden] },
@@ -95,15 +95,20 @@ interface LlamaSize {
   readonly hidden: number;
   readonly inner: number;
   readonly blocks: number;
+  /** Outputs of keys and values, where several queries share them. Default: `hidden`. */
+  readonly keyValue?: number;
+  /** Default: 32,000. */
+  readonly vocabulary?: number;
   /** The output layer is a layer to adapt, but not one of "all-linear". */
   readonly output?: boolean;
 }
 
-function llama({ hidden, inner, blocks, output = false }: LlamaSize): Described {
-  const layers = llamaLayers(hidden, inner);
+function llama(size: LlamaSize): Described {
+  const { hidden, blocks, vocabulary = 32_000, output = false } = size;
+  const layers = llamaLayers(size);
   const sites = blockSites({ prefix: "model.layers", count: blocks, layers, biased: false });
   const path = "lm_head";
-  const lmHead = linearSite({ path, role: "output", inFeatures: hidden, outFeatures: 32000 });
+  const lmHead = linearSite({ path, role: "output", inFeatures: hidden, outFeatures: vocabulary });
   const norm = (name: string) => ({ name: `model.${name}.weight`, shape: [hidden] });
   const blockNorms = Array.from({ length: blocks }, (_, block) =>
     ["input_layernorm", "post_attention_layernorm"].map((name) => norm(`layers.${block}.${name}`)),
@@ -113,7 +118,7 @@ function llama({ hidden, inner, blocks, output = false }: LlamaSize): Described 
     sites: output ? [...sites, lmHead] : sites,
     defaultTargets: ["q_proj", "v_proj"],
     headModules: [],
-    parameters: [...parametersOf([...sites, lmHead], 32000 * hidden), ...blockNorms.flat(), norm("norm")],
+    parameters: [...parametersOf([...sites, lmHead], vocabulary * hidden), ...blockNorms.flat(), norm("norm")],
   };
 }
 
@@ -208,6 +213,7 @@ export const architectures = {
   "BERT-base": encoder(bert, { ...bertShape, ...base }),
   "LLaMA-7B": llama(llama7),
   "LLaMA-2-7B with its output layer": llama({ ...llama7, output: true }),
+  "LLaMA-3-8B": llama({ hidden: 4096, inner: 14336, blocks: 32, keyValue: 1024, vocabulary: 128_256 }),
   "LLaMA-13B": llama({ hidden: 5120, inner: 13824, blocks: 40 }),
   "GPT-2": gpt2(),
   "DeBERTaV3-base": debertaV3(),
