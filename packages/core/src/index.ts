@@ -112,3 +112,5 @@ export { largestEigenPairs } from "./linalg/symmetricEigen.ts";
 export type { EigenPairs } from "./linalg/symmetricEigen.ts";
 export { truncatedSvd } from "./linalg/truncatedSvd.ts";
 export type { TruncatedSvdOptions } from "./linalg/truncatedSvd.ts";
+export { whitening } from "./linalg/whitening.ts";
+export type { Whitening } from "./linalg/whitening.ts";

@@ -66,7 +66,7 @@ async function fromSketch(gradient: HostTensor, projection: Projection, runner: 
   }));
   const { y } = await program.run({ own: { gradient }, inputs });
   await program.dispose();
-  return basesOfSketch(y ?? {}, options);
+  return basesOfSketch(y ?? {}, { ...options, runner, generator: createGenerator(2) });
 }
 
 const spectrum = (n: number, power: number): number[] => Array.from({ length: n }, (_, i) => (i + 1) ** -power);
@@ -143,6 +143,35 @@ describe("the randomized basis", () => {
       if (aligned.columns)
         expect(aligned.columns.data).toBeAllClose(theirs?.columns?.data ?? [], { absolute: 1e-5, relative: 0 });
     }
+  });
+
+  it.each([
+    ["of few directions", Array.from({ length: 300 }, (_, i) => (i < 40 ? 1 / (i + 1) : 0))],
+    ["whose directions fade", Array.from({ length: 300 }, (_, i) => 2 ** -i)],
+    ["that is tiny", spectrum(300, 2).map((s) => s * 1e-12)],
+    ["that is huge", spectrum(300, 2).map((s) => s * 1e12)],
+    ["of zeros", new Array<number>(300).fill(0)],
+  ])("of rank 128 is orthonormal, and holds all there is, of a gradient %s", async (_, s) => {
+    const gradient = withSpectrum(s, 320);
+    const projection = projectionOf([320, 300], { projType: "full", rank: 128, layout: "out_in" });
+    const runner = await createEngine(compiledEngine);
+    const options = { projection, config: randomized, generator: createGenerator(1), runner };
+    for (const found of [await findBases(gradient, options), await fromSketch(gradient, projection, runner)]) {
+      for (const axis of ["rows", "columns"] as const) {
+        const basis = found[axis] as HostTensor;
+        expect(gram(basis)).toBeAllClose(identity(128), orthonormal);
+        if (s[0] !== 0) expect(captured(gradient, basis, s, axis)).toBeGreaterThan(0.99999);
+      }
+    }
+  });
+
+  it("refuses a gradient that is not finite", async () => {
+    const gradient = withSpectrum(spectrum(80, 1));
+    gradient.data[7] = NaN;
+    const projection = projectionOf([80, 80], { projType: "std", rank: 4, layout: "out_in" });
+    const runner = await createEngine(eagerEngine);
+    const found = findBases(gradient, { projection, config: randomized, generator: createGenerator(1), runner });
+    await expect(found).rejects.toThrow("finite");
   });
 
   it("is the same again from the same seed", async () => {

@@ -1,9 +1,9 @@
-import { matmul, matrix, qr, svd, transpose } from "@peftjs/core";
-import type { Generator, HostMatrix, HostTensor, TensorRunner } from "@peftjs/core";
-import * as tf from "@tensorflow/tfjs-core";
+import { float32, largestEigenPairs, matmul, svd, transpose, whitening } from "@peftjs/core";
+import type { Generator, HostTensor, TensorRunner } from "@peftjs/core";
 import type { GaloreConfig } from "./config.ts";
 import { asMatrix, asTensor, firstRows } from "./host.ts";
-import { programOf } from "./programs.ts";
+import { identity, multiplied, orthonormal, RESOLVED } from "./orthonormal.ts";
+import type { Rows } from "./orthonormal.ts";
 import { perAxis } from "./projection.ts";
 import type { PerAxis, Projection } from "./projection.ts";
 
@@ -21,9 +21,9 @@ export interface FindOptions {
 /**
  * Leading singular vectors of a gradient on the axes that are compressed, as orthonormal rows of arbitrary sign: from the exact SVD
  * G = U·S·Vᵀ in float64 (`isExact`), else by randomized subspace iteration (Halko, Martinsson & Tropp 2011, algorithms 4.4 and 5.1). With
- * G [m, n], columns compressed and w = r + oversample: Q = orth(Ω·G), Ω [w, m] standard normal; `powerIterations` times
- * Q = orth(orth(Q·Gᵀ)·G); U'·S·V'ᵀ = svd(Q·Gᵀ), basis = the first r rows of U'ᵀ·Q. The products with G run on `runner`; what is left
- * for the host has w rows.
+ * G [m, n], columns compressed and w = r + oversample: Y = Ω·G, Ω [w, m] standard normal; `powerIterations` times
+ * Y = orth(orth(Y)·Gᵀ)·G; Q = orth(Y), U·S²·Uᵀ = (Q·Gᵀ)·(Q·Gᵀ)ᵀ, basis = the first r rows of Uᵀ·Q. What is as long as an axis is
+ * multiplied on `runner`, in float32; the host has matrices [w, w] alone, in float64.
  */
 export async function findBases(gradient: HostTensor, options: FindOptions): Promise<PerAxis<HostTensor>> {
   return isExact(gradient.shape, options) ? exact(gradient, options.projection) : randomized(gradient, options);
@@ -42,35 +42,31 @@ async function randomized(
   gradient: HostTensor,
   { projection, config, generator, runner }: FindOptions,
 ): Promise<PerAxis<HostTensor>> {
-  const timesGradient = async (factor: HostMatrix, transposed: boolean): Promise<HostMatrix> => {
-    const program = programOf(runner, `product ${transposed}`, ({ x: { q, g } = {} }) => ({
-      y: { product: tf.matMul(q as tf.Tensor2D, g as tf.Tensor2D, false, transposed) },
-    }));
-    const { y } = await program.run({ x: { q: asTensor(factor), g: gradient } });
-    return asMatrix(y?.["product"] as HostTensor);
-  };
   // Of two compressed axes, the columns' sketch gives the rows' vectors, too.
   const flipped = projection.axes.columns === undefined;
   const [rows = 0, columns = 0] = gradient.shape;
   const across = flipped ? columns : rows;
   const width = projection.rank + config.oversample;
-  const along = async (q: HostMatrix) => orthonormal(await timesGradient(q, flipped));
-  let q = await along(matrix(generator.normal(width * across), [width, across]));
-  for (let i = 0; i < config.powerIterations; i++) q = await along(orthonormal(await timesGradient(q, !flipped)));
-  const { u, v } = svd(await timesGradient(q, !flipped));
-  const found = firstRows(matmul(transpose(u), q), projection.rank);
-  const other = firstRows(transpose(v), projection.rank);
-  return perAxis(projection.axes, (_, axis) => asTensor((axis === "columns") !== flipped ? found : other));
+  const whitened = (y: Rows, transposed: boolean): Promise<Rows> =>
+    multiplied(runner, { factor: whitening(y.gram, RESOLVED).factor, rows: y.rows, gradient, transposed });
+  const unit = identity(width);
+  const sketch = float32(generator.normal(width * across), [width, across]);
+  let y = await multiplied(runner, { factor: unit, rows: sketch, gradient, transposed: flipped });
+  for (let i = 0; i < config.powerIterations; i++) y = await whitened(await whitened(y, !flipped), flipped);
+  const q = await orthonormal(runner, y, generator);
+  const seen = await multiplied(runner, { factor: unit, rows: q, gradient, transposed: !flipped });
+  const { vectors: factor } = largestEigenPairs(seen.gram, projection.rank);
+  const leading = async (of: HostTensor): Promise<HostTensor> =>
+    orthonormal(runner, await multiplied(runner, { factor, rows: of }), generator);
+  const found = await leading(q);
+  const both = projection.axes.rows !== undefined && !flipped;
+  const other = both ? await leading(seen.rows) : found;
+  return perAxis(projection.axes, (_, axis) => ((axis === "columns") !== flipped ? found : other));
 }
 
 function exact(gradient: HostTensor, { rank, axes }: Projection): PerAxis<HostTensor> {
   const { u, v } = svd(asMatrix(gradient));
   return perAxis(axes, (_, axis) => asTensor(firstRows(transpose(axis === "rows" ? u : v), rank)));
-}
-
-/** Orthonormal rows that span those of `rows`. */
-export function orthonormal(rows: HostMatrix): HostMatrix {
-  return transpose(qr(transpose(rows)).q);
 }
 
 /**

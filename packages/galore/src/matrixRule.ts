@@ -111,12 +111,13 @@ async function refresh(matrix: Matrix, context: RefreshContext): Promise<void> {
   writeClock(state["clock"] as HostTensor, next);
 }
 
-function basesFrom(matrix: Matrix, context: RefreshContext): Promise<PerAxis<HostTensor>> | PerAxis<HostTensor> {
+function basesFrom(matrix: Matrix, context: RefreshContext): Promise<PerAxis<HostTensor>> {
   const { values, runner } = context;
   const { projection, config } = matrix;
+  const generator = generatorOf(matrix, context);
   const { gradient } = values;
-  if (gradient === undefined) return basesOfSketch(values, { ...config, projection });
-  return findBases(gradient, { projection, config, runner, generator: generatorOf(matrix, context) });
+  if (gradient === undefined) return basesOfSketch(values, { ...config, projection, runner, generator });
+  return findBases(gradient, { projection, config, runner, generator });
 }
 
 /** Expresses the rule's state in the new bases. */
