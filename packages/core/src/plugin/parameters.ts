@@ -10,7 +10,10 @@ export function trainableParameters(
   base: BaseModel,
   { adapters, view, paths }: { readonly adapters: readonly Adapter[]; readonly view: View; readonly paths: BlockPaths },
 ): TrainableParameter[] {
-  const owners = new Map(base.sites.flatMap((site) => layerParameters(site).map((name) => [name, site] as const)));
+  // Of layers that share a weight the first one counts: the gradient has to reach it.
+  const owners = new Map(
+    base.sites.toReversed().flatMap((site) => layerParameters(site).map((name) => [name, site] as const)),
+  );
   const lastOfBlocks = base.sites.findLastIndex(({ block }) => block !== null);
   const after = new Set(base.sites.slice(lastOfBlocks + 1));
   return [...view.slots].map(([key, slot]) => {

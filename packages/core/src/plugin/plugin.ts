@@ -38,7 +38,7 @@ export interface TrainingPlugin<Config extends object = object> {
   readonly config: z.ZodType<Config>;
   /** What only one plug-in of a run may decide, e.g. "blocks": two with the same word exclude each other. */
   readonly exclusive?: string;
-  /** How a parameter learns otherwise than the rest. Factors of several plug-ins and of its method multiply. */
+  /** How a parameter learns otherwise than the rest. `lrScale` of several plug-ins and of its method multiply; of the rest the last counts. */
   parameterGroup?(parameter: TrainableParameter, config: Config): ParameterGroup;
   /** A parameter's own update in place of the run's optimizer; null leaves it to that. */
   parameterRule?(parameter: TrainableParameter, config: Config): ParameterRule | null;
@@ -79,7 +79,7 @@ export interface PluginContext<Config extends object> {
 export interface PluginTools {
   /** Mean loss as in evaluation: without dropout, penalties and gradients. Changes nothing. */
   loss(options: PluginLossOptions): Promise<number>;
-  /** Keeps an entry with the run, for `report`. */
+  /** Keeps an entry with the run, for `report`. In `start`, only where `state` is undefined: a resumed run has the entry already. */
   record(entry: Readonly<Record<string, unknown>>): void;
   readonly warn: Warn;
 }

@@ -75,6 +75,17 @@ describe("what plug-ins see of a parameter", () => {
     expect(model.plugins.responsive()).toEqual(new Set());
   });
 
+  it("counts a weight that two layers share to the first one", async () => {
+    const base = tinyModel();
+    const last = base.sites.at(-1)!;
+    const output = { ...base.sites[0]!, path: "output", kind: "linear" as const, inFeatures: 4, outFeatures: 5 };
+    const model = await peft({ ...base, sites: [...base.sites.slice(0, -1), last, output] })
+      .use(everything)
+      .apply();
+    const embedding = model.plugins.parameters().find(({ base: name }) => name === "body.embed.weight");
+    expect([embedding?.site?.path, embedding?.afterBlocks]).toEqual(["body.embed", false]);
+  });
+
   it("follows the adapters that learn", async () => {
     const model = await peft(tinyModel())
       .use(added, { targetModules: ["query"] })
