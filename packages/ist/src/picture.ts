@@ -24,7 +24,10 @@ export function importanceChart(history: History): string {
       `<path stroke="#e4e4e4" d="M${left} ${y(value)}H${width - right}"/>${label({ x: left - 6, y: y(value), anchor: "end" }, value.toFixed(2))}`,
   );
   const ends = [1, last].map((step) =>
-    label({ x: x(step), y: height - bottom + 14, anchor: "middle" }, step === last ? `step ${step}` : String(step)),
+    label(
+      { x: x(step), y: height - bottom + 14, anchor: step === last ? "end" : "middle" },
+      step === last ? `step ${step}` : String(step),
+    ),
   );
   return `<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img"><title>Importance by step</title>${[...grid, ...ends, ...curves].join("")}</svg>`;
 }
@@ -66,7 +69,11 @@ export function historyPage(history: History): string {
 function endTable(history: History, compared: boolean): string {
   const last = ({ rows }: StepByBlock): readonly number[] => rows.at(-1) as readonly number[];
   const columns = [
-    { heading: "block", cells: history.blocks.map(String) },
+    // In the colour of its curve.
+    {
+      heading: "block",
+      cells: history.blocks.map((block, at) => `<b style="color:${hue(at, history.blocks.length)}">${block}</b>`),
+    },
     ...(compared
       ? [
           { heading: "importance I", cells: last(importance(history)).map((score) => score.toFixed(4)) },
