@@ -18,7 +18,7 @@ export {
 } from "./adapterFolder.ts";
 export { expectSameStart, relativeDifference } from "./compare.ts";
 export { describeOnEngines } from "./engines.ts";
-export { oneLayer, responses } from "./oneLayer.ts";
+export { expectScaledResponse, oneLayer, responses } from "./oneLayer.ts";
 export type { OneLayerOptions, ResponsesOptions } from "./oneLayer.ts";
 export { describeReference, loadReference, pythonName, readReference, referenceBatch, trainLike } from "./reference.ts";
 export type { Reference, ReferenceOptions, TrainLikeOptions } from "./reference.ts";

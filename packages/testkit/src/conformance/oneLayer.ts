@@ -2,7 +2,10 @@ import { float32, PeftModel } from "@peftjs/core";
 import type { BaseModel, ForwardOptions, HostTensor, Method, Named } from "@peftjs/core";
 import type { Engine } from "@peftjs/engine";
 import * as tf from "@tensorflow/tfjs-core";
+import { expect } from "vitest";
+import { tol } from "../close.ts";
 import { linearSite } from "../sites.ts";
+import { perturb } from "./run.ts";
 
 type Matrix = readonly (readonly number[])[];
 
@@ -58,6 +61,36 @@ export async function responses(
   }
   await program.dispose();
   return values;
+}
+
+/** A layer of three inputs and two outputs, an input of it, and what it makes of that. */
+const EXAMPLE = {
+  weight: [
+    [0.5, -0.25, 0.1],
+    [0.2, 0.3, -0.4],
+  ],
+  x: [[1, 2, -1]],
+  y: [-0.1, 1.2],
+} as const;
+
+/**
+ * What a method without a response of its own adds to a layer is scaled as a whole, y₀ + s·(y₁ − y₀), here for parameters away from
+ * their start.
+ */
+export async function expectScaledResponse<Config extends object>(
+  method: Method<Config>,
+  { engine, config }: { readonly engine: Engine; readonly config: NonNullable<OneLayerOptions["config"]> },
+): Promise<void> {
+  const { weight, x, y } = EXAMPLE;
+  const model = await oneLayer(method, { weight, config });
+  perturb(model, { std: 0.5 });
+  const [whole = [], quarter, none] = await responses(model, { engine, x, scales: [1, 0.25, 0] });
+  expect(whole).not.toBeAllClose(y, { absolute: 0.1, relative: 0 });
+  expect(quarter).toBeAllClose(
+    y.map((y0, i) => y0 + 0.25 * ((whole[i] as number) - y0)),
+    tol.float32,
+  );
+  expect(none).toBeAllClose(y, tol.float32);
 }
 
 function host(value: Matrix | readonly number[]): HostTensor {

@@ -18,9 +18,8 @@ export class PluginRuns {
   readonly #loss: PlanLoss;
   #runs: readonly StartedPlugin[] = [];
   #records: PluginEvent[] = [];
-  /** Records that nobody was told of: those of `start`. */
-  #unannounced: PluginEvent[] = [];
-  #announces = false;
+  /** Records that nobody was told of: those of `start`. Null when they are told at once. */
+  #unannounced: PluginEvent[] | null = [];
   /** The step that is about to be done. */
   #step = 1;
 
@@ -83,9 +82,8 @@ export class PluginRuns {
 
   /** To be called when those who listen are ready: tells them what `start` recorded, and from now on everything at once. */
   announce(): void {
-    this.#announces = true;
-    for (const event of this.#unannounced) this.#options.events.emit("plugin", event);
-    this.#unannounced = [];
+    for (const event of this.#unannounced ?? []) this.#options.events.emit("plugin", event);
+    this.#unannounced = null;
   }
 
   /**
@@ -124,7 +122,7 @@ export class PluginRuns {
   #record(plugin: string, entry: Readonly<Record<string, unknown>>): void {
     const event = { step: this.#step, plugin, record: { ...entry, step: this.#step } };
     this.#records.push(event);
-    if (this.#announces) this.#options.events.emit("plugin", event);
+    if (this.#unannounced === null) this.#options.events.emit("plugin", event);
     else this.#unannounced.push(event);
   }
 

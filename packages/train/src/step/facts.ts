@@ -11,8 +11,8 @@ export interface StepFacts {
   /** Updates of this step counted in. */
   readonly clocks: Clocks;
   readonly learns: (block: number) => boolean;
-  /** Live state of the optimizer and the rules. */
-  readonly state: Named<HostTensor>;
+  /** Live state of every tensor with a rule, by its key and by slot. */
+  readonly ruleStates: Named<Named<HostTensor>>;
 }
 
 /** Whether a tensor is updated in the step. */

@@ -2,7 +2,7 @@ import { int32, zeros } from "@peftjs/core";
 import type { HostTensor, Named } from "@peftjs/core";
 import type { Engine, Groups } from "@peftjs/engine";
 import type { TrainableModel } from "../model.ts";
-import { get, keyed, scalar, tensorsOf } from "../optim/tensors.ts";
+import { get, keyed, scalar } from "../optim/tensors.ts";
 import { batchWeight } from "../weights.ts";
 import type { GradientPrograms } from "./gradientPrograms.ts";
 import { first } from "./hostTensors.ts";
@@ -33,8 +33,8 @@ export interface FirstHalfOptions {
   readonly seed: number;
   readonly programs: GradientPrograms;
   readonly trainable: Named<HostTensor>;
-  /** State of the optimizer and the rules. */
-  readonly optimizer: Named<HostTensor>;
+  /** Live state of every tensor with a rule, by its key and by slot. */
+  readonly ruleStates: Named<Named<HostTensor>>;
 }
 
 /** The backward passes of one step. */
@@ -61,7 +61,7 @@ export class FirstHalf {
     const reducing = ruled(options.layout).filter(([, rule]) => rule.reduce !== undefined);
     this.#reducers = Object.assign(
       {},
-      ...reducing.map(([key]) => keyed(tensorsOf(options.optimizer, key), key)),
+      ...reducing.map(([key]) => keyed(options.ruleStates[key] ?? {}, key)),
     ) as Named<HostTensor>;
   }
 

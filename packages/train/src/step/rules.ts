@@ -21,7 +21,7 @@ export function dueRules(facts: StepFacts): DueRule[] {
 function inContext(facts: StepFacts): DueRule[] {
   return ruled(facts.layout).map(([key, rule]) => ({
     rule,
-    context: { key, updates: updateOf(facts, key), state: tensorsOf(facts.state, key) },
+    context: { key, updates: updateOf(facts, key), state: facts.ruleStates[key] ?? {} },
   }));
 }
 

@@ -1,6 +1,6 @@
 import type { HostTensor, Named, ParameterRule } from "@peftjs/core";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { scalar, tensorsOf } from "../optim/tensors.ts";
+import { scalar } from "../optim/tensors.ts";
 import { isUpdated, updateOf } from "./facts.ts";
 import type { StepFacts } from "./facts.ts";
 import { ruled } from "./layout.ts";
@@ -52,13 +52,13 @@ export class StepScalars {
   }
 
   #ofRule(key: string, rule: ParameterRule): Named<HostTensor> {
-    const { layout, state } = this.#options;
+    const { layout, ruleStates } = this.#options;
     const learningRate = this.#options.learningRate * (layout.groups[key]?.lrScale ?? 1);
     const numbers = rule.scalars({
       key,
       updates: updateOf(this.#options, key),
       learningRate,
-      state: tensorsOf(state, key),
+      state: ruleStates[key] ?? {},
     });
     return Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, scalar(value)]));
   }

@@ -93,6 +93,8 @@ export class Stepper {
   readonly #apart: boolean;
   readonly #trainable: Named<HostTensor>;
   readonly #optimizer: Named<HostTensor>;
+  /** Of it, the state of every tensor with a rule, by its key and by slot. */
+  readonly #ruleStates: Named<Named<HostTensor>>;
   /** Parameters by name, over the memory of `#trainable`. */
   readonly #views: Named<HostTensor>;
 
@@ -117,21 +119,24 @@ export class Stepper {
     this.#depths = new Depths(plugins, this.#clocks.blocks);
     this.#trainable = joinHost(this.#layout, trainable);
     this.#optimizer = initialState(optimizer, this.#trainable, this.#layout.rules);
+    this.#ruleStates = Object.fromEntries(
+      ruled(this.#layout).map(([key]) => [key, tensorsOf(this.#optimizer, key)] as const),
+    );
     this.#views = viewHost(this.#layout, this.#trainable);
     model.setTrainable(this.#views);
     const functions = stepFunctions({ ...options, recompute: options.recompute ?? "none", layout: this.#layout });
     const elements = Object.values(trainable).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     this.#inParts = elements > (options.wholeSize ?? WHOLE_SIZE);
     this.#apart = this.#inParts || model.tracks === true;
-    // Several programs would hold the memory of several steps.
     const refreshes = !this.#apart && Object.keys(this.#layout.rules).length > 0;
+    // Several programs would hold the memory of several steps.
     const returnMemory = this.#inParts || this.#clocks.blocks.length > 0;
     this.#programs = new GradientPrograms(engine, { functions: functions.from, returnMemory, refreshes });
     this.#updates = {
       apply: engine.compile(functions.apply, { maxPrograms: MAX_PART_PROGRAMS }),
       track: engine.compile(functions.track, { constant: ["frozen"] }),
     };
-    const tensors = { layout: this.#layout, trainable: this.#trainable, optimizer: this.#optimizer };
+    const tensors = { layout: this.#layout, trainable: this.#trainable, ruleStates: this.#ruleStates };
     this.#firstHalf = new FirstHalf({ ...options, ...tensors, programs: this.#programs });
   }
 
@@ -145,7 +150,7 @@ export class Stepper {
       for (const [name, view] of Object.entries(viewHost(presentIn(this.#layout, tensors), tensors)))
         state[`${slot}.${name}`] = view;
     }
-    for (const [key] of ruled(this.#layout)) Object.assign(state, keyed(tensorsOf(this.#optimizer, key), key));
+    for (const [key, own] of Object.entries(this.#ruleStates)) Object.assign(state, keyed(own, key));
     return state;
   }
 
@@ -178,7 +183,7 @@ export class Stepper {
     this.#takeIn(model.trainable());
     const learns = (block: number): boolean => input.blocks?.includes(block) ?? true;
     this.#clocks.advance(learns);
-    const facts = { ...input, layout: this.#layout, clocks: this.#clocks, learns, state: this.#optimizer };
+    const facts = { ...input, layout: this.#layout, clocks: this.#clocks, learns, ruleStates: this.#ruleStates };
     const scalars = new StepScalars({ ...facts, optimizer });
     const { batches, firstBatch } = input;
     const backward = { batches, firstBatch, from: this.#depths.from(input.blocks), open: scalars.open };
