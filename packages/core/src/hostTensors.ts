@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { widen } from "./halves.ts";
+import { widen } from "./stored.ts";
 import type { HostTensor, StoredTensor } from "./tensors.ts";
 
 /** A tensor of the active backend with the values of host memory, widened to float32 where they are stored in two bytes. */

@@ -1,7 +1,19 @@
 export { PeftError } from "./errors.ts";
 export { cloneTensor, float32, int32, sizeOf, zeros } from "./tensors.ts";
-export type { DType, HalfTensor, HalfType, HostTensor, Named, StoredTensor } from "./tensors.ts";
-export { isHalf, narrow, widen } from "./halves.ts";
+export type {
+  DType,
+  HalfTensor,
+  HalfType,
+  HostTensor,
+  Int8Tensor,
+  Named,
+  ProductType,
+  StoredTensor,
+} from "./tensors.ts";
+export { isHalf } from "./halves.ts";
+export { isInt8, quantize } from "./int8.ts";
+export type { QuantizeOptions } from "./int8.ts";
+export { narrow, storedLike, widen } from "./stored.ts";
 export { createGenerator, kaimingUniform } from "./random.ts";
 export type { Generator, GeneratorState } from "./random.ts";
 export { layerParameters, PROMPT, weightShape } from "./model/site.ts";

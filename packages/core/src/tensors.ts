@@ -19,8 +19,28 @@ export interface HalfTensor {
   readonly data: Uint16Array;
 }
 
-/** What a frozen weight may be; engines widen it where it is used. */
-export type StoredTensor = HostTensor | HalfTensor;
+/** Arithmetic of a program's products with a weight of eight bits. */
+export type ProductType = "float32" | "int8";
+
+/**
+ * A frozen matrix in one byte a value, symmetric per output channel: W ≈ s ⊙ data, with one factor s for every index of the output
+ * axis. `widen` gives the values, `quantize` makes it.
+ */
+export interface Int8Tensor {
+  readonly dtype: "int8";
+  readonly shape: readonly number[];
+  /** −127 … 127. */
+  readonly data: Int8Array;
+  /** s, [shape[axis]]. */
+  readonly scales: Float32Array;
+  /** The axis of the output channels: 0 for [out, in], 1 for [in, out]. */
+  readonly axis: 0 | 1;
+  /** How a compiled program multiplies gradients with it. Products of the forward pass are always of integers. */
+  readonly backward: ProductType;
+}
+
+/** What a frozen weight may be; engines compute with it as it is, or widen it where it is used. */
+export type StoredTensor = HostTensor | HalfTensor | Int8Tensor;
 
 /** Tensors by name. `T` is `HostTensor` outside and `tf.Tensor` inside a traced function. */
 export type Named<T> = Readonly<Record<string, T>>;

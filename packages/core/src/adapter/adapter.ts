@@ -6,7 +6,7 @@ import type { BaseModel } from "../model/model.ts";
 import { PROMPT, weightShape, type LayerSite } from "../model/site.ts";
 import { blankGenerator, createGenerator, type Generator } from "../random.ts";
 import { resolveTargets } from "../targeting.ts";
-import { widen } from "../halves.ts";
+import { widen } from "../stored.ts";
 import { cloneTensor, type HostTensor, type Named, type StoredTensor } from "../tensors.ts";
 import { printWarning, type Warn } from "../warnings.ts";
 import { calibrate, type CalibrationData } from "./calibrate.ts";

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { PeftError } from "../errors.ts";
-import { widen } from "../halves.ts";
+import { widen } from "../stored.ts";
 import { areAlike } from "../method/alike.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { PeftModel } from "../peftModel.ts";

@@ -6,7 +6,7 @@ import type { LayerSite } from "../model/site.ts";
 import { toHost, toTensor } from "../hostTensors.ts";
 import type { MergeOptions } from "../modelOptions.ts";
 import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
-import { widen } from "../halves.ts";
+import { widen } from "../stored.ts";
 import { layerTensors, type AdaptedLayer, type Adapter } from "./adapter.ts";
 import { replaceRows, tokenRowsName, type TokenRows } from "./tokens.ts";
 

@@ -4,7 +4,7 @@ import { aboutBase, readAdapterConfig } from "../checkpoint/readAdapterConfig.ts
 import { fileTensors, keyPrefix, matchNames, type FileTensor } from "../checkpoint/keys.ts";
 import { PeftError } from "../errors.ts";
 import { readJsonObject } from "../files.ts";
-import { widen } from "../halves.ts";
+import { widen } from "../stored.ts";
 import type { MethodRegistry } from "../method/registry.ts";
 import type { BaseModel } from "../model/model.ts";
 import { SafetensorsFile } from "../safetensors/read.ts";

@@ -1,4 +1,4 @@
-import { widen } from "../halves.ts";
+import { widen } from "../stored.ts";
 import type { BaseModel } from "../model/model.ts";
 import { hostSite, parameterOf, valuesOf, type Adapter } from "./adapter.ts";
 

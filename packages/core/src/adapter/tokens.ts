@@ -4,7 +4,7 @@ import { PeftError } from "../errors.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { LayerSite } from "../model/site.ts";
 import { int32, type HostTensor, type StoredTensor } from "../tensors.ts";
-import { widen } from "../halves.ts";
+import { widen } from "../stored.ts";
 import { didYouMean } from "../nearMisses.ts";
 import { isInModules } from "../targeting.ts";
 import { tiedNames } from "./tied.ts";

@@ -1,7 +1,8 @@
 import type { FileHandle } from "node:fs/promises";
 import { writeFileAtomic } from "../files.ts";
-import { narrow, widen } from "../halves.ts";
-import { sizeOf, type DType, type HalfType, type StoredTensor } from "../tensors.ts";
+import { isInt8 } from "../int8.ts";
+import { narrow, widen } from "../stored.ts";
+import { sizeOf, type StoredTensor } from "../tensors.ts";
 import { FILE_DTYPES, type FileDType } from "./dtypes.ts";
 
 export interface WriteSafetensorsOptions {
@@ -38,13 +39,15 @@ export async function writeSafetensors(
   });
 }
 
+/** Eight bits are how a program holds frozen weights, not how files do. */
 const OWN_TYPE = {
+  int8: "F32",
   float32: "F32",
   float16: "F16",
   bfloat16: "BF16",
   int32: "I32",
   bool: "BOOL",
-} as const satisfies Record<DType | HalfType, FileDType>;
+} as const satisfies Record<StoredTensor["dtype"], FileDType>;
 
 function fileType({ dtype }: StoredTensor, floatType: WriteSafetensorsOptions["dtype"]): FileDType {
   return dtype === "int32" || dtype === "bool" ? OWN_TYPE[dtype] : (floatType ?? OWN_TYPE[dtype]);
@@ -66,7 +69,8 @@ function headerBytes(header: readonly [string, unknown][]): Uint8Array {
   return bytes;
 }
 
-async function writeData(file: FileHandle, tensor: StoredTensor, type: FileDType): Promise<void> {
+async function writeData(file: FileHandle, stored: StoredTensor, type: FileDType): Promise<void> {
+  const tensor = isInt8(stored) ? widen(stored) : stored;
   for (let first = 0; first < tensor.data.length; first += CHUNK) {
     const values = tensor.data.subarray(first, first + CHUNK);
     const part = { ...tensor, shape: [values.length], data: values } as StoredTensor;
