@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Case } from "./cases.ts";
-import { CASES, casesNamed, productFlops } from "./cases.ts";
+import { CASES, casesNamed, frozenAs, LARGE_CASES, productFlops } from "./cases.ts";
 
 describe("cases", () => {
   it("have the names that results are kept under", () => {
@@ -19,10 +19,11 @@ describe("cases", () => {
       "12x768-8x128-galore",
       "12x768-8x128-galore-layerwise",
     ]);
+    expect(LARGE_CASES.map(({ name }) => name)).toEqual(["24x2048-4x128-lora"]);
   });
 
   it("are what their names say", () => {
-    for (const { name, layers, hidden, batch, length, method, model } of CASES) {
+    for (const { name, layers, hidden, batch, length, method, model } of [...CASES, ...LARGE_CASES]) {
       const causal = model === "decoder" ? "-causal" : "";
       expect(`${layers}x${hidden}-${batch}x${length}${causal}-${method}`).toBe(name);
     }
@@ -30,7 +31,18 @@ describe("cases", () => {
 
   it("are found by name, and a wrong name lists them", () => {
     expect(casesNamed(["4x128-8x32-lora"])).toEqual([CASES[7]]);
+    expect(casesNamed(["24x2048-4x128-lora"])).toEqual(LARGE_CASES);
     expect(() => casesNamed(["4x128"])).toThrow('No case "4x128". Cases: 12x768-8x128-lora');
+  });
+});
+
+describe("weights held in another way", () => {
+  const [task] = casesNamed(["4x128-8x32-lora"]) as [Case];
+
+  it("are named after the case", () => {
+    expect(frozenAs(task, "int8")).toEqual({ ...task, name: "4x128-8x32-lora-int8", frozen: "int8" });
+    expect(casesNamed(["4x128-8x32-lora-int8-words"])).toEqual([frozenAs(task, "int8-words")]);
+    expect(() => casesNamed(["4x128-8x32-lora-int4"])).toThrow("each also with -bfloat16, -int8, ");
   });
 });
 

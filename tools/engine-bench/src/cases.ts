@@ -1,3 +1,5 @@
+import type { FrozenName } from "./frozen.ts";
+import { FROZEN_NAMES } from "./frozen.ts";
 import { DENSE } from "./methods.ts";
 import type { MethodName } from "./methods.ts";
 
@@ -13,10 +15,13 @@ export interface Case {
   readonly batch: number;
   readonly length: number;
   readonly method: MethodName;
+  /** Default: float32. */
+  readonly frozen?: FrozenName;
 }
 
 const BERT = { model: "encoder", vocabulary: 30_522 } as const;
 const BASE = { ...BERT, layers: 12, hidden: 768, heads: 12, batch: 8, length: 128 } as const;
+const LARGE = { ...BERT, layers: 24, hidden: 2048, heads: 32 } as const;
 const SMALL = { ...BERT, layers: 6, hidden: 384, heads: 6, method: "lora" } as const;
 const TINY = { model: "encoder", vocabulary: 8192, layers: 4, hidden: 128, heads: 4, method: "lora" } as const;
 const GPT2 = { model: "decoder", vocabulary: 50_257, layers: 12, hidden: 768, heads: 12, method: "lora" } as const;
@@ -37,12 +42,26 @@ export const CASES: readonly Case[] = [
   { name: "12x768-8x128-galore-layerwise", ...BASE, method: "galore-layerwise" },
 ];
 
-/** The cases of these names. Throws for a name that does not exist. */
+/** Run when they are named: 1.27 billion parameters, 5.1 GB in float32. */
+export const LARGE_CASES: readonly Case[] = [
+  { name: "24x2048-4x128-lora", ...LARGE, batch: 4, length: 128, method: "lora" },
+];
+
+/** The same step on weights that are held in another way. */
+export function frozenAs(task: Case, frozen: FrozenName): Case {
+  return { ...task, frozen, name: `${task.name}-${frozen}` };
+}
+
+/** The cases of these names; a name may end in how the frozen weights are held. Throws for a name that does not exist. */
 export function casesNamed(names: readonly string[]): readonly Case[] {
+  const cases = [...CASES, ...LARGE_CASES];
+  const held = cases.flatMap((task) => FROZEN_NAMES.map((frozen) => frozenAs(task, frozen)));
   return names.map((name) => {
-    const found = CASES.find((task) => task.name === name);
+    const found = [...cases, ...held].find((task) => task.name === name);
     if (found !== undefined) return found;
-    throw new Error(`No case "${name}". Cases: ${CASES.map((task) => task.name).join(", ")}.`);
+    throw new Error(
+      `No case "${name}". Cases: ${cases.map((task) => task.name).join(", ")}; each also with -${FROZEN_NAMES.join(", -")} after it.`,
+    );
   });
 }
 

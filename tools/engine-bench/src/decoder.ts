@@ -3,6 +3,7 @@ import type { Architecture, BaseModel, Forward, LayerSite, Named, ParameterSpec,
 import { architectureRegistry, fromConfig } from "@peftjs/models";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Case } from "./cases.ts";
+import { frozenOption } from "./frozen.ts";
 
 interface DecoderConfig {
   readonly layers: number;
@@ -24,7 +25,7 @@ const LAYERS: readonly { name: string; role: SiteRole; into: number; out: number
 ];
 
 /** GPT-2 (Radford et al. 2019) with random weights, without dropout; its loss is that of `next_ids` and `next_weights`. */
-export function decoderModel({ layers, hidden, heads, vocabulary }: Case): BaseModel {
+export function decoderModel({ layers, hidden, heads, vocabulary, frozen }: Case): BaseModel {
   const config = {
     model_type: "gpt2",
     n_layer: layers,
@@ -33,7 +34,8 @@ export function decoderModel({ layers, hidden, heads, vocabulary }: Case): BaseM
     vocab_size: vocabulary,
     n_positions: 1024,
   };
-  const base = fromConfig(config, { head: "none", seed: 1, architectures: architectureRegistry(gpt2) });
+  const architectures = architectureRegistry(gpt2);
+  const base = fromConfig(config, { head: "none", seed: 1, architectures, frozen: frozenOption(frozen) });
   return { ...base, loss: nextTokenLoss };
 }
 

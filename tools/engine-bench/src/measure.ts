@@ -1,6 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import type { Case } from "./cases.ts";
 import { productFlops } from "./cases.ts";
+import type { FrozenName } from "./frozen.ts";
 import { IN_PYTHON } from "./methods.ts";
 import { measurePeak } from "./peak.ts";
 import type { Side, StepReport, WorkerArguments } from "./side.ts";
@@ -9,6 +10,7 @@ import { openOurs, openPython } from "./sides.ts";
 const WARM_UP = 2;
 /** Between two programs' steps: threads that still spin for work would slow the next one down. */
 const PAUSE_MILLISECONDS = 50;
+const PYTHON_TYPES = ["float32", "bfloat16"] as const;
 
 export interface Result {
   readonly case: string;
@@ -26,16 +28,19 @@ export interface Result {
   readonly speedRatio?: number;
   /** Our peak resident memory over Python's, whole processes. */
   readonly memoryRatio?: number;
-  /** The same two against Python under bfloat16 autocast. */
-  readonly bfloat16SpeedRatio?: number;
-  readonly bfloat16MemoryRatio?: number;
   readonly pythonMedianStepMilliseconds?: number;
   readonly pythonPeakMemoryBytes?: number;
+  /** The same four with Python under bfloat16 autocast. */
+  readonly bfloat16SpeedRatio?: number;
+  readonly bfloat16MemoryRatio?: number;
+  readonly bfloat16MedianStepMilliseconds?: number;
+  readonly bfloat16PeakMemoryBytes?: number;
   /** Median step, mean step and peak memory over those of the first case that ran in turn with this one. */
   readonly stepToFirst?: number;
   readonly meanStepToFirst?: number;
   readonly memoryToFirst?: number;
   readonly recompute?: "blocks";
+  readonly frozen?: FrozenName;
 }
 
 export interface Measured {
@@ -46,37 +51,31 @@ export interface Measured {
   readonly peak: number;
 }
 
-export interface MeasureOptions extends WorkerArguments {
+export interface MeasureOptions extends Omit<WorkerArguments, "task"> {
+  readonly tasks: readonly Case[];
   readonly steps: number;
+  /** Runs the step of the first case. */
   readonly python: string | undefined;
 }
 
-/** Runs a case: our step and, when there is a Python, its step in float32 and in bfloat16, in turn. */
-export async function measure(options: MeasureOptions): Promise<Measured> {
-  const { python, steps } = options;
-  const peak = await measurePeak(options.threads);
-  const open = [
-    () => openOurs(options),
-    ...(python === undefined || !IN_PYTHON.includes(options.task.method)
-      ? []
-      : (["float32", "bfloat16"] as const).map((dtype) => () => openPython(python, options, dtype))),
-  ];
-  const { reports, versions } = await inTurn(open, steps);
-  return { result: summarize(options, reports, peak), versions, peak };
-}
-
-export interface MeasureTogetherOptions extends Omit<MeasureOptions, "task" | "python"> {
-  readonly tasks: readonly Case[];
-}
-
-/** Runs our steps of several cases in turn, so that they can be compared with each other: their ratios are to the first one. */
-export async function measureTogether({ tasks, steps, ...settings }: MeasureTogetherOptions): Promise<Measured[]> {
+/**
+ * Runs our steps of the cases and, when there is a Python, its step in float32 and in bfloat16, all in turn. Of several cases, the ratios
+ * among each other are to the first one.
+ */
+export async function measure({ tasks, steps, python, ...settings }: MeasureOptions): Promise<Measured[]> {
   const peak = await measurePeak(settings.threads);
-  const { reports, versions } = await inTurn(
-    tasks.map((task) => () => openOurs({ task, ...settings })),
-    steps,
+  const task = tasks[0] as Case;
+  const theirSides =
+    python === undefined || !IN_PYTHON.includes(task.method)
+      ? []
+      : PYTHON_TYPES.map((dtype) => () => openPython(python, { task, ...settings }, dtype));
+  const ourSides = tasks.map((one) => () => openOurs({ task: one, ...settings }));
+  const { reports, versions } = await inTurn([...ourSides, ...theirSides], steps);
+  const theirs = reports.slice(tasks.length);
+  const results = tasks.map((one, i) =>
+    summarize({ task: one, ...settings }, [reports[i] as StepReport[], ...theirs], peak),
   );
-  const results = tasks.map((task, i) => summarize({ task, ...settings }, [reports[i] as StepReport[]], peak));
+  if (tasks.length === 1) return results.map((result) => ({ result, versions, peak }));
   const first = results[0] as Result;
   return results.map((result) => ({
     ...{ versions, peak },
@@ -117,7 +116,7 @@ async function inTurn(
 
 /** One line of the results. `reports`: ours, then Python's in float32 and in bfloat16 if there is a Python. */
 export function summarize(
-  { task, recompute }: Pick<MeasureOptions, "task" | "recompute">,
+  { task, recompute }: Pick<WorkerArguments, "task" | "recompute">,
   reports: readonly StepReport[][],
   peak: number,
 ): Result {
@@ -143,8 +142,14 @@ export function summarize(
         }),
     ...(bfloat16 === undefined
       ? {}
-      : { bfloat16SpeedRatio: bfloat16.step / step, bfloat16MemoryRatio: memory / bfloat16.memory }),
+      : {
+          bfloat16SpeedRatio: bfloat16.step / step,
+          bfloat16MemoryRatio: memory / bfloat16.memory,
+          bfloat16MedianStepMilliseconds: bfloat16.step,
+          bfloat16PeakMemoryBytes: bfloat16.memory,
+        }),
     ...(recompute === "none" ? {} : { recompute }),
+    ...(task.frozen === undefined ? {} : { frozen: task.frozen }),
   };
 }
 

@@ -10,6 +10,7 @@ interface Column {
 }
 
 const optional = (value: number | undefined, digits: number): string => value?.toFixed(digits) ?? "";
+const optionalMegabytes = (bytes: number | undefined): string => (bytes === undefined ? "" : megabytes(bytes));
 
 const COLUMNS: readonly Column[] = [
   { title: "case", value: (result) => result.case },
@@ -23,8 +24,11 @@ const COLUMNS: readonly Column[] = [
 
 const COMPARISON: readonly Column[] = [
   { title: "Python ms", value: ({ pythonMedianStepMilliseconds: step }) => optional(step, 0) },
+  { title: "Python MB", value: ({ pythonPeakMemoryBytes: bytes }) => optionalMegabytes(bytes) },
   { title: "speed", value: ({ speedRatio }) => optional(speedRatio, 2) },
   { title: "memory", value: ({ memoryRatio }) => optional(memoryRatio, 2) },
+  { title: "bf16 ms", value: ({ bfloat16MedianStepMilliseconds: step }) => optional(step, 0) },
+  { title: "bf16 MB", value: ({ bfloat16PeakMemoryBytes: bytes }) => optionalMegabytes(bytes) },
   { title: "speed (bf16)", value: ({ bfloat16SpeedRatio }) => optional(bfloat16SpeedRatio, 2) },
   { title: "memory (bf16)", value: ({ bfloat16MemoryRatio }) => optional(bfloat16MemoryRatio, 2) },
 ];
@@ -43,7 +47,10 @@ const WITH_PYTHON = `Speed: Python's median step over ours (above 1: ours is fas
 is smaller). Python computes in float32, and in the columns marked bf16 under bfloat16 autocast.`;
 
 const TOGETHER =
-  "The cases' steps ran in turn. Ratios of median and mean steps and of largest resident sets to those of the first case.";
+  "Steps of several cases ran in turn: ratios of median and mean steps and of largest resident sets to those of the first of them.";
+
+const INTEGERS =
+  "Where weights are held in int8, GFLOP/s count products of integers, too; the peak is that of a float32 product.";
 
 /** The machine, what ran on it, and one row per case. */
 export function formatReport(measured: readonly Measured[], threads: number): string {
@@ -58,7 +65,9 @@ export function formatReport(measured: readonly Measured[], threads: number): st
     "",
     formatTable(titles, rows),
     "",
-    together ? TOGETHER : compared ? WITH_PYTHON : WITHOUT_PYTHON,
+    ...(compared ? [WITH_PYTHON] : together ? [] : [WITHOUT_PYTHON]),
+    ...(together ? [TOGETHER] : []),
+    ...(results.some(({ frozen }) => frozen?.startsWith("int8")) ? [INTEGERS] : []),
   ].join("\n");
 }
 

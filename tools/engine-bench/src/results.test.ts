@@ -2,9 +2,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CASES, productFlops } from "./cases.ts";
+import { CASES, frozenAs, productFlops } from "./cases.ts";
 import type { Case } from "./cases.ts";
 import { summarize } from "./measure.ts";
+import type { Measured } from "./measure.ts";
 import { formatReport, writeResults } from "./report.ts";
 import type { StepReport } from "./side.ts";
 
@@ -41,6 +42,8 @@ describe("results", () => {
       bfloat16MemoryRatio: 0.5,
       pythonMedianStepMilliseconds: 20,
       pythonPeakMemoryBytes: 5e8,
+      bfloat16MedianStepMilliseconds: 16,
+      bfloat16PeakMemoryBytes: 4e8,
       recompute: "blocks",
     });
   });
@@ -55,8 +58,25 @@ describe("results", () => {
     expect(lines.slice(head, head + 3).map(({ length }) => length)).toEqual(Array(3).fill(lines[head]?.length));
     const compared = summarize({ task, recompute: "none" }, [reports(8, 2e8), reports(20, 5e8)], 250);
     expect(formatReport([{ result: compared, versions: {}, peak: 250 }], 2)).toMatch(
-      /speed +memory.*\n.*\n.* 2\.50 +0\.40/,
+      /Python MB +speed +memory.*\n.*\n.* 500 +2\.50 +0\.40/,
     );
+  });
+
+  it("of cases in turn stand beside each other, and say what the rate of integers is compared with", () => {
+    const all = [reports(20, 5e8), reports(16, 4e8)];
+    const [plain, held] = [task, frozenAs(task, "int8")].map((one, i) => ({
+      result: {
+        ...summarize({ task: one, recompute: "none" }, [reports(i === 0 ? 8 : 4, 2e8), ...all], 250),
+        stepToFirst: i === 0 ? 1 : 0.5,
+      },
+      versions: {},
+      peak: 250,
+    })) as [Measured, Measured];
+    expect(held.result.frozen).toBe("int8");
+    const text = formatReport([plain, held], 2);
+    expect(text).toMatch(/4x128-8x32-lora +8\.0 .* 1\.00\n4x128-8x32-lora-int8 +4\.0 .* 5\.00 .* 4\.00 .* 0\.50/);
+    for (const part of ["median step over ours", "ran in turn", "a float32 product"]) expect(text).toContain(part);
+    expect(formatReport([plain], 2)).not.toContain("int8");
   });
 
   it("are written whole, and nothing is left beside them", () => {

@@ -4,6 +4,7 @@ import { fromConfig } from "@peftjs/models";
 import type { TrainingPlan } from "@peftjs/train";
 import type { Case } from "./cases.ts";
 import { decoderModel } from "./decoder.ts";
+import { frozenOption } from "./frozen.ts";
 import { METHODS } from "./methods.ts";
 
 /** The case's model with random weights and what is trained of it. `plugins` come before the case's own. */
@@ -13,7 +14,7 @@ export function adaptedModel(task: Case, plugins: readonly TrainingPlugin[] = []
   return METHODS[task.method](steered).apply();
 }
 
-function encoderModel({ layers, hidden, heads, vocabulary }: Case): BaseModel {
+function encoderModel({ layers, hidden, heads, vocabulary, frozen }: Case): BaseModel {
   const config = {
     model_type: "bert",
     vocab_size: vocabulary,
@@ -24,7 +25,7 @@ function encoderModel({ layers, hidden, heads, vocabulary }: Case): BaseModel {
     hidden_dropout_prob: 0,
     attention_probs_dropout_prob: 0,
   };
-  return fromConfig(config, { numLabels: 2, seed: 1 });
+  return fromConfig(config, { numLabels: 2, seed: 1, frozen: frozenOption(frozen) });
 }
 
 /** Every step sees the same batch; plug-ins see one of as many rows as they ask for. */
