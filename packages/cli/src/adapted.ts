@@ -3,7 +3,7 @@ import type { TextModel } from "@peftjs/bench";
 import { loadAdapter, PeftError, PeftModel } from "@peftjs/core";
 import type { LabelScheme } from "@peftjs/data";
 import { fromPretrained } from "@peftjs/models";
-import type { WeightType } from "@peftjs/models";
+import type { Frozen } from "@peftjs/models";
 import { readAdapterInfo, schemeOfInfo } from "./adapterInfo.ts";
 
 export interface AdaptedOptions {
@@ -14,7 +14,7 @@ export interface AdaptedOptions {
   readonly labels?: readonly string[] | undefined;
   readonly maxLength?: number | undefined;
   /** How weights are held in memory. Default: float32. */
-  readonly dtype?: WeightType | undefined;
+  readonly frozen?: Frozen | undefined;
 }
 
 /** A model folder, with an adapter when one is named, ready to be run. */
@@ -29,7 +29,7 @@ export async function openAdapted(
     maxLength: options.maxLength ?? info?.maxLength,
     // The adapter brings its own head; the folder's, if there is one, may be another.
     newHead: options.adapter !== undefined,
-    dtype: options.dtype,
+    frozen: options.frozen,
   });
   const model = new PeftModel(text.base);
   if (options.adapter === undefined) requireTrainedHead(text.base, options.model);

@@ -1,12 +1,16 @@
 import { createGenerator, type BaseModel } from "@peftjs/core";
 import { resolveHead, withHead, type HeadOptions } from "./head.ts";
 import { initialise } from "./init.ts";
-import { createModel, ownParameters } from "./model.ts";
+import { frozenPlan, heldAs, type Frozen } from "./io/frozen.ts";
+import { hold } from "./io/hold.ts";
+import { createModel, layoutOf, ownParameters } from "./model.ts";
 import { architectureOf, builtInArchitectures, type ArchitectureRegistry } from "./registry.ts";
 
 export interface FromConfigOptions extends HeadOptions {
   /** Seed of the random weights. */
   readonly seed?: number;
+  /** How weights are held in memory, as by `fromPretrained`. Default: float32. */
+  readonly frozen?: Frozen;
   /** Written to `base_model_name_or_path`. */
   readonly name?: string;
   readonly architectures?: ArchitectureRegistry;
@@ -14,14 +18,22 @@ export interface FromConfigOptions extends HeadOptions {
 
 /**
  * A model with random weights: linear layers and tables N(0, initializer_range²), biases 0, norms 1 and 0, padding rows 0.
- * Parameters are drawn in the order of `Architecture.parameters`, each filled row by row.
+ * Parameters are drawn in the order of `Architecture.parameters`, each filled row by row, and held as `frozen` says before the next
+ * one is drawn.
+ * @throws PeftError as `frozenPlan`.
  */
 export function fromConfig(configJson: Readonly<Record<string, unknown>>, options: FromConfigOptions = {}): BaseModel {
   const architecture = architectureOf(configJson, options.architectures ?? builtInArchitectures);
   const head = resolveHead(configJson, options);
-  const specs = ownParameters(architecture.parameters(architecture.parseConfig(configJson), head));
+  const layout = layoutOf(architecture, configJson, head);
+  const plan = frozenPlan(options.frozen ?? "float32", layout);
   const generator = createGenerator(options.seed ?? 0);
-  const parameters = new Map(specs.map((spec) => [spec.name, initialise(spec, generator)]));
+  const parameters = new Map(
+    ownParameters(layout.specs).map((spec) => [
+      spec.name,
+      hold(initialise(spec, generator), spec.name, heldAs(plan, spec)),
+    ]),
+  );
   return createModel({
     architecture,
     configJson: withHead(configJson, head),

@@ -17,20 +17,34 @@ export interface ModelParts {
  */
 export function createModel({ architecture, configJson, head, name, parameters }: ModelParts): BaseModel {
   const config = architecture.parseConfig(configJson);
+  const { specs, sites, headModules } = layoutOf(architecture, configJson, head);
   const all = new Map<string, StoredTensor>();
-  for (const spec of architecture.parameters(config, head))
-    all.set(spec.name, checked(spec, parameters.get(spec.tiedTo ?? spec.name)));
+  for (const spec of specs) all.set(spec.name, checked(spec, parameters.get(spec.tiedTo ?? spec.name)));
   return {
     name,
     configJson,
     modelType: architecture.modelType,
     head,
     parameters: all,
-    sites: architecture.sites(config, head),
+    sites,
     defaultTargets: architecture.defaultTargets,
-    headModules: architecture.headModules(config, head),
+    headModules,
     forward: (f, batch) => architecture.forward(f, config, head, batch),
     loss: (outputs, batch) => headLoss(head, outputs, batch),
+  };
+}
+
+/** What an architecture says of a model before it has weights. */
+export interface ModelLayout extends Pick<BaseModel, "sites" | "headModules"> {
+  readonly specs: readonly ParameterSpec[];
+}
+
+export function layoutOf(architecture: Architecture, configJson: ModelParts["configJson"], head: Head): ModelLayout {
+  const config = architecture.parseConfig(configJson);
+  return {
+    specs: architecture.parameters(config, head),
+    sites: architecture.sites(config, head),
+    headModules: architecture.headModules(config, head),
   };
 }
 

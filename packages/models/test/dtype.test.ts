@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { narrow, SafetensorsFile, widen, writeSafetensors, type StoredTensor } from "@peftjs/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { fromConfig, fromPretrained, savePretrained, type WeightType } from "../src/index.ts";
+import { fromConfig, fromPretrained, savePretrained, type FrozenType } from "../src/index.ts";
 
 const config = {
   model_type: "bert",
@@ -25,7 +25,7 @@ describe.each(["float32", "float16", "bfloat16"] as const)("a folder in %s", (sa
   it("is held as asked for; `auto`: as it is", async () => {
     const wide = await fromPretrained(dir);
     for (const dtype of ["float32", "float16", "bfloat16", "auto"] as const) {
-      const { parameters } = await fromPretrained(dir, { dtype });
+      const { parameters } = await fromPretrained(dir, { frozen: dtype });
       const held = dtype === "auto" ? saved : dtype;
       for (const [name, tensor] of parameters) {
         const values = wide.parameters.get(name) as StoredTensor;
@@ -39,17 +39,17 @@ describe.each(["float32", "float16", "bfloat16"] as const)("a folder in %s", (sa
   });
 
   it("is saved in float32 unless another type is asked for", async () => {
-    const model = await fromPretrained(dir, { dtype: "auto" });
+    const model = await fromPretrained(dir, { frozen: "auto" });
     const copy = join(dir, "copy");
     await savePretrained(model, copy);
-    const again = await fromPretrained(copy, { dtype: "auto" });
+    const again = await fromPretrained(copy, { frozen: "auto" });
     for (const [name, tensor] of model.parameters) expect(again.parameters.get(name), name).toEqual(widen(tensor));
   });
 });
 
 it("draws what the file lacks in float32: it is to be trained", async () => {
   await savePretrained(fromConfig(config, { head: "none", seed: 5 }), dir, { dtype: "float16" });
-  const { parameters } = await fromPretrained(dir, { dtype: "auto", labels: ["a", "b"] });
+  const { parameters } = await fromPretrained(dir, { frozen: "auto", labels: ["a", "b"] });
   expect(parameters.get("classifier.weight")?.dtype).toBe("float32");
   expect(parameters.get("bert.pooler.dense.weight")?.dtype).toBe("float16");
 });
@@ -65,14 +65,14 @@ it("takes a file of several types as it is", async () => {
   }
   await file.close();
   await writeSafetensors(path, tensors);
-  const { parameters } = await fromPretrained(dir, { dtype: "auto", head: "none" });
+  const { parameters } = await fromPretrained(dir, { frozen: "auto", head: "none" });
   expect(parameters).toEqual(tensors);
 });
 
 it("names the types there are", async () => {
   await savePretrained(fromConfig(config, { head: "none", seed: 5 }), dir);
-  await expect(fromPretrained(dir, { dtype: "float8" as WeightType })).rejects.toMatchObject({
+  await expect(fromPretrained(dir, { frozen: "float8" as FrozenType })).rejects.toMatchObject({
     code: "DTYPE_UNSUPPORTED",
-    message: expect.stringMatching(/"float8". Choose "float32", "float16", "bfloat16", "auto"/u) as string,
+    message: expect.stringMatching(/"float8". Choose "float32", "float16", "bfloat16", "int8", "auto"/u) as string,
   });
 });

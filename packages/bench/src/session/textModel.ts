@@ -2,7 +2,7 @@ import type { BaseModel } from "@peftjs/core";
 import { createBatchPlan, createEvaluationBatches, encodeRows } from "@peftjs/data";
 import type { BatchPlan, DataRow, EvaluationBatches, Example, LabelScheme, PlanOptions } from "@peftjs/data";
 import { fromPretrained, loadTokenizer } from "@peftjs/models";
-import type { Tokenizer, WeightType } from "@peftjs/models";
+import type { Tokenizer, Frozen } from "@peftjs/models";
 
 /** Each length costs one compiled program; steps of a half or a third waste little on padding. */
 const BUCKETS: readonly number[] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
@@ -26,7 +26,7 @@ export interface OpenTextModelOptions {
   /** Start with a fresh head where the folder's has another number of outputs. */
   readonly newHead?: boolean;
   /** How weights are held in memory. Default: float32. */
-  readonly dtype?: WeightType | undefined;
+  readonly frozen?: Frozen | undefined;
 }
 
 /** Reads a model folder with a head for the labels. Throws `LABEL_COUNT_MISMATCH` when the folder's own head has others. */
@@ -36,14 +36,14 @@ export async function openTextModel({
   maxLength,
   seed = 0,
   newHead = false,
-  dtype = "float32",
+  frozen = "float32",
 }: OpenTextModelOptions): Promise<TextModel> {
   const tokenizer = await loadTokenizer(folder);
   const head =
     scheme.kind === "regression"
       ? ({ kind: "regression" } as const)
       : ({ kind: "sequenceClassification", labels: scheme.labels } as const);
-  const base = await fromPretrained(folder, { head, seed, ignoreMismatchedSizes: newHead, dtype });
+  const base = await fromPretrained(folder, { head, seed, ignoreMismatchedSizes: newHead, frozen });
   return { base, tokenizer, scheme, maxLength: Math.min(maxLength ?? tokenizer.maxLength, tokenizer.maxLength) };
 }
 

@@ -6,8 +6,8 @@ import { readDataset } from "@peftjs/data";
 import type { DataRow, LabelScheme } from "@peftjs/data";
 import { kernelPage, kernelTable } from "@peftjs/method-rocoft/analysis";
 import type { KernelReport } from "@peftjs/method-rocoft/analysis";
-import { WEIGHT_TYPES } from "@peftjs/models";
-import type { WeightType } from "@peftjs/models";
+import { FROZEN_TYPES } from "@peftjs/models";
+import type { FrozenType } from "@peftjs/models";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { measureKernels } from "../kernels/measure.ts";
 import { chosenMethods } from "../kernels/methods.ts";
@@ -37,7 +37,7 @@ export interface KernelFlags extends EngineFlags {
   readonly parameterBlock?: number;
   readonly exampleBlock?: number;
   readonly maxLength?: number;
-  readonly dtype?: WeightType;
+  readonly frozen?: FrozenType;
   readonly overwrite: boolean;
   readonly json: boolean;
 }
@@ -85,7 +85,7 @@ export function kernelsCommand(): Command {
     )
     .option("--example-block <number>", "examples whose gradients are held at once (default: all)", positiveInteger)
     .option("--max-length <number>", "longer texts are cut to this many tokens", positiveInteger)
-    .addOption(new Option("--dtype <type>", "how weights are held in memory").choices(WEIGHT_TYPES))
+    .addOption(new Option("--frozen <type>", "how weights are held in memory").choices(FROZEN_TYPES))
     .option("--overwrite", "replace what --out holds", false)
     .option("--json", "print the figures as one JSON object", false);
   return withEngineOptions(command).action(kernels);
@@ -97,7 +97,7 @@ async function kernels(flags: KernelFlags): Promise<void> {
   const { rows, scheme } = await labelledRows(flags);
   const test = flags.test === undefined ? null : (await readDataset(flags.test, { scheme })).rows;
   const text: TextModel = await openTextModel({
-    ...{ folder: flags.model, scheme, maxLength: flags.maxLength, newHead: true, dtype: flags.dtype },
+    ...{ folder: flags.model, scheme, maxLength: flags.maxLength, newHead: true, frozen: flags.frozen },
   });
   const report = await measureKernels({ text, rows, test, flags, methods, engine: await openEngine(flags) });
   await writeOut(flags.out, async (folder) => {

@@ -35,7 +35,7 @@ export function mergeCommand(): Command {
 async function merge(flags: MergeFlags): Promise<void> {
   checkOut(flags.out, flags.overwrite === true);
   // The flag is the file's: the sum of weight and change is rounded, not the weight before it.
-  const { text, model } = await openAdapted({ ...flags, dtype: "float32" });
+  const { text, model } = await openAdapted({ ...flags, frozen: "float32" });
   const merged = model.mergeAndUnload({ safe: true });
   await writeOut(flags.out, async (folder) => {
     await savePretrained(merged, folder, { dtype: flags.dtype });

@@ -101,12 +101,12 @@ async function modelLabels(folder: string, scheme: LabelScheme): Promise<LabelSc
 }
 
 async function openBase(
-  { model, maxLength, newHead, dtype }: TrainOptions,
+  { model, maxLength, newHead, frozen }: TrainOptions,
   scheme: LabelScheme,
   seed: number,
 ): Promise<TextModel> {
   try {
-    return await openTextModel({ folder: model, scheme, maxLength, seed, newHead, dtype });
+    return await openTextModel({ folder: model, scheme, maxLength, seed, newHead, frozen });
   } catch (error) {
     if (!(error instanceof PeftError) || error.code !== "LABEL_COUNT_MISMATCH") throw error;
     throw new PeftError(error.code, `${error.message} On the command line that is --new-head.`, { cause: error });

@@ -1,7 +1,7 @@
 import { pluginNamed, registeredMethods, registeredPlugins } from "@peftjs/bench";
 import { parseConfig, PeftError } from "@peftjs/core";
 import type { AttachedPlugin, Method, TrainingPlugin } from "@peftjs/core";
-import { WEIGHT_TYPES } from "@peftjs/models";
+import { FROZEN_TYPES } from "@peftjs/models";
 import { parseTrainingConfig, TrainingConfig } from "@peftjs/train";
 import type { TrainingConfigInput } from "@peftjs/train";
 import type { Command } from "commander";
@@ -42,7 +42,7 @@ const OwnOptions = z.strictObject({
     .boolean()
     .default(false)
     .describe("Start with a fresh head where the model's own has another number of labels."),
-  dtype: z.enum(WEIGHT_TYPES).default("float32").describe("How weights are held in memory; auto: as in the file."),
+  frozen: z.enum(FROZEN_TYPES).default("float32").describe("How weights are held in memory; auto: as in the file."),
   checkpoints: z.string().optional().describe("Folder for checkpoints, to go on from with --resume."),
   resume: z.boolean().default(false).describe("Go on from the newest checkpoint."),
   engine: z.enum(["onnx", "eager"]).default("onnx").describe("How programs run."),

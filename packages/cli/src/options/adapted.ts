@@ -1,5 +1,5 @@
-import { WEIGHT_TYPES } from "@peftjs/models";
-import type { WeightType } from "@peftjs/models";
+import { FROZEN_TYPES } from "@peftjs/models";
+import type { FrozenType } from "@peftjs/models";
 import { Option } from "commander";
 import type { Command } from "commander";
 import { listOfNames, positiveInteger, withEngineOptions } from "./common.ts";
@@ -13,7 +13,7 @@ export interface AdaptedFlags extends EngineFlags {
   readonly labels?: readonly string[];
   readonly batchSize: number;
   readonly maxLength?: number;
-  readonly dtype?: WeightType;
+  readonly frozen?: FrozenType;
   readonly json?: boolean;
 }
 
@@ -27,8 +27,8 @@ export function withAdaptedOptions(command: Command, help: { readonly data: stri
     .option("--batch-size <number>", "rows of a batch", positiveInteger, 32)
     .option("--max-length <number>", "longer texts are cut to this many tokens", positiveInteger)
     .addOption(
-      new Option("--dtype <type>", "how weights are held in memory; auto: as in the file (default: float32)").choices(
-        WEIGHT_TYPES,
+      new Option("--frozen <type>", "how weights are held in memory; auto: as in the file (default: float32)").choices(
+        FROZEN_TYPES,
       ),
     )
     .option("--json", help.json);

@@ -1,20 +1,18 @@
 import { join } from "node:path";
-import { isInModules, openSafetensors, PeftError, readJsonObject, type BaseModel } from "@peftjs/core";
+import { isInModules, openSafetensors, readJsonObject, type BaseModel } from "@peftjs/core";
 import { resolveHead, withHead, type HeadOptions } from "../head.ts";
-import { createModel } from "../model.ts";
+import { createModel, layoutOf } from "../model.ts";
 import { architectureOf, builtInArchitectures, type ArchitectureRegistry } from "../registry.ts";
-import { loadWeights, WEIGHT_TYPES, type LoadReport, type WeightType } from "./loadWeights.ts";
+import { frozenPlan, type Frozen } from "./frozen.ts";
+import { loadWeights, type LoadReport } from "./loadWeights.ts";
 
 export interface FromPretrainedOptions extends HeadOptions {
   /** Seed of what the file lacks: a fresh head. */
   readonly seed?: number;
   /** Draw parameters fresh whose shape differs from the file's, e.g. a classifier of another number of labels. */
   readonly ignoreMismatchedSizes?: boolean;
-  /**
-   * How weights are held in memory. Default float32. In `float16` and `bfloat16` they take half of it, rounded where the file has more
-   * digits; `auto`: as in the file. Engines compute in float32 all the same, and whatever is trained is float32.
-   */
-  readonly dtype?: WeightType;
+  /** How weights are held in memory. Default: float32. What the file lacks, and whatever is trained, is float32. */
+  readonly frozen?: Frozen;
   /** Name of the model, written to `base_model_name_or_path`. Default: the folder as given. */
   readonly name?: string;
   readonly architectures?: ArchitectureRegistry;
@@ -27,26 +25,27 @@ export interface PretrainedModel extends BaseModel {
 
 /**
  * Reads a Hugging Face folder: `config.json` with `model.safetensors` or its shards. float16 and bfloat16 become float32 unless
- * `dtype` says otherwise; every tensor is read once into memory of its own.
+ * `frozen` says otherwise; tensors are read and converted one at a time.
  * @throws PeftError `FILE_NOT_FOUND`, `JSON_INVALID`, `SAFETENSORS_INVALID`, `CONFIG_INVALID`, `ARCHITECTURE_UNKNOWN`,
- * `WEIGHTS_MISSING`, `SHAPE_MISMATCH`, `LABELS_INVALID`, `LABEL_COUNT_MISMATCH`, `DTYPE_UNSUPPORTED`.
+ * `WEIGHTS_MISSING`, `SHAPE_MISMATCH`, `LABELS_INVALID`, `LABEL_COUNT_MISMATCH`, `DTYPE_UNSUPPORTED`, `NOT_FINITE` for weights that
+ * eight bits cannot hold, and as `frozenPlan`.
  */
 export async function fromPretrained(folder: string, options: FromPretrainedOptions = {}): Promise<PretrainedModel> {
   const configJson = await readJsonObject(join(folder, "config.json"));
   const architecture = architectureOf(configJson, options.architectures ?? builtInArchitectures);
   const head = resolveHead(configJson, options);
-  const specs = architecture.parameters(architecture.parseConfig(configJson), head);
-  const { seed = 0, ignoreMismatchedSizes = false, dtype = "float32" } = options;
-  checkWeightType(dtype);
+  const { seed = 0, ignoreMismatchedSizes = false, frozen = "float32" } = options;
+  const layout = layoutOf(architecture, configJson, head);
+  const plan = frozenPlan(frozen, layout);
   const file = await openSafetensors(folder);
   try {
     const { parameters, report } = await loadWeights(file, {
       architecture,
-      specs,
+      specs: layout.specs,
       head,
       seed,
       ignoreMismatchedSizes,
-      dtype,
+      plan,
       folder,
     });
     const model = createModel({
@@ -60,14 +59,6 @@ export async function fromPretrained(folder: string, options: FromPretrainedOpti
   } finally {
     await file.close();
   }
-}
-
-function checkWeightType(dtype: string): void {
-  if ((WEIGHT_TYPES as readonly string[]).includes(dtype)) return;
-  throw new PeftError(
-    "DTYPE_UNSUPPORTED",
-    `Weights cannot be held as "${dtype}". Choose ${WEIGHT_TYPES.map((name) => `"${name}"`).join(", ")}.`,
-  );
 }
 
 /**

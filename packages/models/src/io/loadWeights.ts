@@ -1,9 +1,7 @@
 import {
   createGenerator,
   isHalf,
-  narrow,
   PeftError,
-  widen,
   type Architecture,
   type Head,
   type ParameterSpec,
@@ -13,6 +11,8 @@ import {
 import { outputSize } from "../encoder/family.ts";
 import { initialise } from "../init.ts";
 import { ownParameters } from "../model.ts";
+import { heldAs, type FrozenPlan, type Held } from "./frozen.ts";
+import { hold } from "./hold.ts";
 import { belongsToHead, isBuffer, modelName } from "./names.ts";
 
 /** What did not go one to one from the file to the model. */
@@ -25,17 +25,13 @@ export interface LoadReport {
   readonly reinitialised: readonly string[];
 }
 
-/** How weights are held in memory; `auto`: float16 and bfloat16 as in the file, everything else in float32. */
-export const WEIGHT_TYPES = ["float32", "float16", "bfloat16", "auto"] as const;
-export type WeightType = (typeof WEIGHT_TYPES)[number];
-
 export interface LoadContext {
   readonly architecture: Architecture;
   readonly specs: readonly ParameterSpec[];
   readonly head: Head;
   readonly seed: number;
   readonly ignoreMismatchedSizes: boolean;
-  readonly dtype: WeightType;
+  readonly plan: FrozenPlan;
   /** Named in errors. */
   readonly folder: string;
 }
@@ -59,7 +55,7 @@ export async function loadWeights(
     else if (!fits) reinitialised.push(spec.name);
     parameters.set(
       spec.name,
-      fits ? await readFloat(file, fileName, { spec, dtype: context.dtype }) : initialise(spec, generator),
+      fits ? await readHeld(file, fileName, { spec, held: heldAs(context.plan, spec) }) : initialise(spec, generator),
     );
   }
   return { parameters, report: { missing, unexpected, reinitialised } };
@@ -128,16 +124,14 @@ function hasShape(
   );
 }
 
-async function readFloat(
+async function readHeld(
   file: TensorSource,
   fileName: string,
-  { spec, dtype }: { readonly spec: ParameterSpec; readonly dtype: WeightType },
+  { spec, held }: { readonly spec: ParameterSpec; readonly held: Held },
 ): Promise<StoredTensor> {
-  const tensor = await (dtype === "float32" ? file.tensor(fileName) : file.stored(fileName));
-  if (tensor.dtype === "float32" || isHalf(tensor)) {
-    if (dtype === "auto") return tensor;
-    return dtype === "float32" ? widen(tensor) : narrow(tensor, dtype);
-  }
+  const wide = held.type === "float32" || held.type === "int8";
+  const tensor = await (wide ? file.tensor(fileName) : file.stored(fileName));
+  if (tensor.dtype === "float32" || isHalf(tensor)) return hold(tensor, spec.name, held);
   throw new PeftError(
     "DTYPE_UNSUPPORTED",
     `${fileName} is stored as ${tensor.dtype}; the parameter ${spec.name} needs a floating-point type.`,
