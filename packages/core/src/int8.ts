@@ -4,11 +4,14 @@ import type { HostTensor, Int8Tensor, StoredTensor } from "./tensors.ts";
 /** Largest magnitude of a quantized value: symmetric, so that −W is quantized as W is. */
 const LARGEST = 127;
 
+/** 1.5 · 2⁵²: a float64 has no digits behind the point there, so adding it and taking it away rounds to nearest, ties to even. */
+const ROUND = 6755399441055744;
+
 export type QuantizeOptions = Pick<Int8Tensor, "axis"> & Partial<Pick<Int8Tensor, "backward">>;
 
 /**
- * A matrix in one byte a value: sᵢ = max|Wᵢ|/127 over output channel i, data = round(W/s). The error of a value is at most s/2. A channel
- * of zeros has the factor 0.
+ * A matrix in one byte a value: sᵢ = max|Wᵢ|/127 over output channel i, data = round(W/s), ties to even. The error of a value is at most
+ * s/2. A channel of zeros has the factor 0.
  * @throws PeftError `SHAPE_MISMATCH` for what is no matrix, `NOT_FINITE` for NaN and infinite values.
  */
 export function quantize(tensor: HostTensor, { axis, backward = "int8" }: QuantizeOptions): Int8Tensor {
@@ -19,12 +22,7 @@ export function quantize(tensor: HostTensor, { axis, backward = "int8" }: Quanti
       `Only matrices are held in eight bits, got a tensor of shape [${shape.join(", ")}]. Leave it in float32.`,
     );
   }
-  const largest = new Float32Array(shape[axis] as number);
-  forEachValue(shape, axis, (i, channel) => {
-    const size = Math.abs(values[i] as number);
-    // Not "greater": NaN is found, too.
-    if (!(size <= (largest[channel] as number))) largest[channel] = size;
-  });
+  const largest = largestOf(values, shape, axis);
   if (!largest.every(Number.isFinite)) {
     throw new PeftError(
       "NOT_FINITE",
@@ -32,10 +30,13 @@ export function quantize(tensor: HostTensor, { axis, backward = "int8" }: Quanti
     );
   }
   const data = new Int8Array(values.length);
-  const factors = largest.map((size) => (size === 0 ? 0 : LARGEST / size));
-  forEachValue(shape, axis, (i, channel) => {
-    data[i] = Math.round((values[i] as number) * (factors[channel] as number));
-  });
+  const factors = Float64Array.from(largest, (size) => (size === 0 ? 0 : LARGEST / size));
+  const [rows, columns] = shape as [number, number];
+  for (let row = 0, i = 0; row < rows; row++) {
+    let channel = axis === 0 ? row : 0;
+    for (const end = i + columns; i < end; i++, channel += axis)
+      data[i] = (values[i] as number) * (factors[channel] as number) + ROUND - ROUND;
+  }
   return { dtype: "int8", shape, data, scales: largest.map((size) => size / LARGEST), axis, backward };
 }
 
@@ -44,13 +45,25 @@ export function isInt8(tensor: StoredTensor): tensor is Int8Tensor {
 }
 
 export function dequantizeInto(target: Float32Array, { shape, data, scales, axis }: Int8Tensor): void {
-  forEachValue(shape, axis, (i, channel) => {
-    target[i] = (data[i] as number) * (scales[channel] as number);
-  });
+  const [rows, columns] = shape as [number, number];
+  for (let row = 0, i = 0; row < rows; row++) {
+    let channel = axis === 0 ? row : 0;
+    for (const end = i + columns; i < end; i++, channel += axis)
+      target[i] = (data[i] as number) * (scales[channel] as number);
+  }
 }
 
-function forEachValue(shape: readonly number[], axis: 0 | 1, visit: (index: number, channel: number) => void): void {
+/** max|W| of every channel; NaN where it holds one. */
+function largestOf(values: HostTensor["data"], shape: readonly number[], axis: 0 | 1): Float32Array {
   const [rows, columns] = shape as [number, number];
-  for (let row = 0, i = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++, i++) visit(i, axis === 0 ? row : column);
+  const largest = new Float32Array(shape[axis] as number);
+  for (let row = 0, i = 0; row < rows; row++) {
+    let channel = axis === 0 ? row : 0;
+    for (const end = i + columns; i < end; i++, channel += axis) {
+      const size = Math.abs(values[i] as number);
+      // NaN is greater than nothing and nothing is greater than it: it is taken, and stays.
+      if (size > (largest[channel] as number) || Number.isNaN(size)) largest[channel] = size;
+    }
+  }
+  return largest;
 }
