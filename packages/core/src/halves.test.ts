@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { fromBfloat16 } from "../test/safetensors.ts";
 import { added, fill, logits, tinyModel } from "../test/tiny.ts";
 import {
   float32,
@@ -17,7 +18,7 @@ import {
   type InitContext,
   type StoredTensor,
 } from "./index.ts";
-import { fromBfloat16, fromFloat16 } from "./safetensors/dtypes.ts";
+import { fromFloat16 } from "./safetensors/dtypes.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "halves-"));
 afterAll(() => rm(folder, { recursive: true }));
@@ -95,17 +96,24 @@ describe.each(TYPES)("a base model in %s", (dtype) => {
     expect(logits(model!)).toEqual(logits(expected!));
   });
 
-  it("gives a method's initialisation the values, and takes its float32 weight instead", async () => {
+  it("gives a method's initialisation the values, and holds the weight that it makes of them in two bytes, too", async () => {
     const { half, wide } = pair(dtype);
     const seen: StoredTensor[] = [];
     const moving = {
       ...added,
       init: (context: InitContext<never>) => {
         seen.push(context.weight, context.bias as StoredTensor);
-        return { ...added.init?.(context), weight: context.weight } as never;
+        const weight = float32(
+          (context.weight.data as Float32Array).map((value) => value / 3),
+          context.weight.shape,
+        );
+        return { ...added.init?.(context), weight } as never;
       },
     };
-    for (const base of [half, wide]) await new PeftModel(base).attach({ method: moving });
+    const [model, expected] = [half, wide].map((base) => new PeftModel(base));
+    for (const each of [model!, expected!]) await each.attach({ method: moving });
+    const key = "default.body.layer.0.query.weight";
+    expect(model!.frozen()[key]).toEqual(narrow(expected!.frozen()[key]!, dtype));
     expect(seen.slice(0, seen.length / 2)).toEqual(seen.slice(seen.length / 2));
     expect(seen[0]?.dtype).toBe("float32");
   });

@@ -1,4 +1,4 @@
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from "./safetensors/dtypes.ts";
+import { fromFloat16, toBfloat16, toFloat16 } from "./safetensors/dtypes.ts";
 import type { HalfTensor, HalfType, HostTensor, StoredTensor } from "./tensors.ts";
 
 export function isHalf(tensor: StoredTensor): tensor is HalfTensor {
@@ -6,8 +6,13 @@ export function isHalf(tensor: StoredTensor): tensor is HalfTensor {
 }
 
 export function widenInto(target: Float32Array, halves: Uint16Array, dtype: HalfType): void {
-  const value = dtype === "float16" ? fromFloat16 : fromBfloat16;
-  for (let i = 0; i < halves.length; i++) target[i] = value(halves[i] as number);
+  if (dtype === "float16") {
+    for (let i = 0; i < halves.length; i++) target[i] = fromFloat16(halves[i] as number);
+  } else {
+    // The bits of a bfloat16 are the upper half of the float32's.
+    const bits = new Uint32Array(target.buffer, target.byteOffset, halves.length);
+    for (let i = 0; i < halves.length; i++) bits[i] = (halves[i] as number) << 16;
+  }
 }
 
 /** The values in two bytes each, rounded to nearest even. */

@@ -42,7 +42,7 @@ export {
   stopGradient,
 } from "./ops/index.ts";
 export type { AttentionOptions, DropoutSite } from "./ops/index.ts";
-export { defineMethod } from "./method/method.ts";
+export { defineMethod, quantizedBase } from "./method/method.ts";
 export type * from "./method/method.ts";
 export { defineInterchange } from "./method/interchange.ts";
 export type { Interchange } from "./method/interchange.ts";

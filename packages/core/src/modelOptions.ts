@@ -44,6 +44,11 @@ export interface SetActiveOptions {
 export interface MergeOptions {
   /** Refuse a result with NaN or infinite entries. Default false. */
   readonly safe?: boolean;
+  /**
+   * Merged weights are stored as the base model stores them, those merged before too: in eight bits with new scales, at most half a
+   * scale from W + ΔW, or in two bytes. Default false: they are float32, and exact.
+   */
+  readonly requantize?: boolean;
   /** Default: the active ones. */
   readonly adapters?: readonly string[];
   /** Called after each layer. */

@@ -70,7 +70,8 @@ export class PeftModel {
 
   /**
    * Adds an adapter; it becomes active when it is the first one.
-   * @throws PeftError `ADAPTER_EXISTS`, `ADAPTER_NAME_INVALID`, `CONFIG_INVALID`, `TARGET_NOT_FOUND`, `MODULE_UNKNOWN`.
+   * @throws PeftError `ADAPTER_EXISTS`, `ADAPTER_NAME_INVALID`, `CONFIG_INVALID`, `TARGET_NOT_FOUND`, `MODULE_UNKNOWN`,
+   * `QUANTIZED_UNSUPPORTED` (a method that cannot do with weights in eight bits).
    */
   async attach<Config extends object>({
     name = "default",
@@ -219,7 +220,8 @@ export class PeftModel {
 
   /**
    * Folds adapters into the weights of their layers: W + ΔW. Already merged ones are left alone; others become active. Merges stack:
-   * each works on what the ones before left. The originals are kept, so that `unmerge` restores every bit.
+   * each works on what the ones before left. Stored weights are widened for it, and the result is float32 unless `requantize` is set.
+   * The originals are kept, so that `unmerge` restores every bit.
    * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe`; nothing is merged then.
    */
   merge(options: MergeOptions = {}): void {

@@ -16,8 +16,8 @@ export function narrow(tensor: StoredTensor, dtype: HalfType): HalfTensor {
   return isHalf(tensor) && tensor.dtype === dtype ? tensor : halvesOf(widen(tensor), dtype);
 }
 
-/** The values as another tensor is stored, rounded where that holds fewer digits. */
-export function storedLike(tensor: HostTensor, like: StoredTensor): StoredTensor {
-  if (isInt8(like)) return quantize(tensor, like);
-  return isHalf(like) ? narrow(tensor, like.dtype) : tensor;
+/** The values as another tensor is stored, rounded where that holds fewer digits; one that is stored so as it is (not copied). */
+export function storedLike(tensor: StoredTensor, like: StoredTensor): StoredTensor {
+  if (isInt8(like)) return isInt8(tensor) && tensor.axis === like.axis ? tensor : quantize(widen(tensor), like);
+  return isHalf(like) ? narrow(tensor, like.dtype) : widen(tensor);
 }

@@ -42,3 +42,10 @@ export async function failure(path: string): Promise<unknown> {
       (reason: unknown) => reason,
     );
 }
+
+/** Value of a bfloat16: its bits are the upper half of a float32's. */
+export function fromBfloat16(bits: number): number {
+  const word = new DataView(new ArrayBuffer(4));
+  word.setUint16(0, bits);
+  return word.getFloat32(0);
+}

@@ -6,23 +6,23 @@ import type { BaseModel } from "../model/model.ts";
 import { PROMPT, weightShape, type LayerSite } from "../model/site.ts";
 import { blankGenerator, createGenerator, type Generator } from "../random.ts";
 import { resolveTargets } from "../targeting.ts";
-import { widen } from "../stored.ts";
+import { storedLike, widen } from "../stored.ts";
 import { cloneTensor, type HostTensor, type Named, type StoredTensor } from "../tensors.ts";
 import { printWarning, type Warn } from "../warnings.ts";
 import { calibrate, type CalibrationData } from "./calibrate.ts";
 import { parametersIn, savedModules } from "./savedModules.ts";
+import { requireValues } from "./quantized.ts";
 import { tiedNames } from "./tied.ts";
 import { initialTokenRows, resolveTokenRows, tokenRowsName, type TokenRows } from "./tokens.ts";
 
 /**
  * A private value of a base parameter, used while the adapter is active.
  * `saved`: a module trained in full beside the method; `trained`: what the method itself trains; `replaced`: a base weight that
- * the method's initialisation changed (frozen).
+ * the method's initialisation changed, frozen, and stored as the base model stores its own.
  */
-export interface Override {
-  readonly kind: "saved" | "trained" | "replaced";
-  readonly tensor: HostTensor;
-}
+export type Override =
+  | { readonly kind: "saved" | "trained"; readonly tensor: HostTensor }
+  | { readonly kind: "replaced"; readonly tensor: StoredTensor };
 
 /** A layer with an adapter on it. */
 export interface AdaptedLayer {
@@ -144,6 +144,7 @@ export function resolvedConfig<Config extends object>(
 function sitesOf(base: BaseModel, method: Method, config: object): LayerSite[] {
   const targets = method.targets(config);
   const sites = targets === null ? [] : resolveTargets(targets, base);
+  requireValues(base, method, { config, sites });
   if (method.virtualTokens !== undefined || !sites.some(({ kind }) => kind === "prompt")) return sites;
   throw new PeftError(
     "CONFIG_INVALID",
@@ -185,7 +186,8 @@ function initLayer({ base, adapter, site, ...start }: InitLayerOptions): Adapted
     for (const [short, tensor] of Object.entries(tensors)) values.set(`${site.path}.${short}`, tensor);
   if (result.weight !== undefined) {
     checkWeight(site, result.weight);
-    adapter.overrides.set(site.weight, { kind: "replaced", tensor: result.weight });
+    const tensor = storedLike(result.weight, parameterOf(base, weight));
+    adapter.overrides.set(weight, { kind: "replaced", tensor });
   }
   const names = [...Object.keys(params), ...Object.keys(buffers)];
   return { site, config, names, stateNames: Object.keys(state) };
@@ -212,16 +214,16 @@ function addSaved(base: BaseModel, adapter: Adapter): void {
 function override(
   base: BaseModel,
   adapter: Adapter,
-  { name, kind }: { readonly name: string; readonly kind: Override["kind"] },
+  { name, kind }: { readonly name: string; readonly kind: "saved" | "trained" },
 ): void {
   const present = adapter.overrides.get(name);
   if (present !== undefined && present.kind !== "replaced") return;
-  const tensor = present?.tensor ?? privateCopy(parameterOf(base, name));
+  const tensor = privateCopy(present?.tensor ?? parameterOf(base, name));
   for (const tied of tiedNames(base, name)) adapter.overrides.set(tied, { kind, tensor });
 }
 
-/** What learns is float32: updates are smaller than what two bytes tell apart. */
-function privateCopy(tensor: StoredTensor): HostTensor {
+/** What learns is float32: updates are smaller than what two bytes, or one, tell apart. */
+export function privateCopy(tensor: StoredTensor): HostTensor {
   const wide = widen(tensor);
   return wide === tensor ? cloneTensor(wide) : wide;
 }

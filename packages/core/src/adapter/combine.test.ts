@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { failureOf, fresh } from "../../test/folders.ts";
 import { added, fill, logits, tinyModel, type AddedConfig } from "../../test/tiny.ts";
 import { combineAdapters, float32, loadAdapter, MethodRegistry, peft, PeftModel, saveAdapter } from "../index.ts";
-import type { CombineContext, FileForm, HostTensor, Method, Named } from "../index.ts";
+import type { CombineContext, FileForm, HostTensor, Method, Named, StoredTensor } from "../index.ts";
 
 installMatchers();
 
@@ -111,7 +111,7 @@ describe("combineAdapters", () => {
     );
     expect([...model.adapters.keys()]).toEqual(["a", "b"]);
     await combineAdapters(model, { ...options, modulesFrom: "b" });
-    const bias = (name: string): HostTensor | undefined =>
+    const bias = (name: string): StoredTensor | undefined =>
       model.adapters.get(name)?.overrides.get("classifier.bias")?.tensor;
     expect(bias("both")).toEqual(bias("b"));
     expect(bias("both")).not.toBe(bias("b"));

@@ -19,8 +19,8 @@ export interface OwnValue {
 /** What an adapter has beside its layers, by name of the base parameter or of the rows. */
 export function ownValues({ overrides, tokens, params }: Adapter): [string, OwnValue][] {
   return [
-    ...[...overrides].flatMap(([name, { kind, tensor }]): [string, OwnValue][] =>
-      kind === "replaced" ? [] : [[name, { kind, tensor, rows: null }]],
+    ...[...overrides].flatMap(([name, override]): [string, OwnValue][] =>
+      override.kind === "replaced" ? [] : [[name, { ...override, rows: null }]],
     ),
     ...tokens.map((rows): [string, OwnValue] => {
       const local = tokenRowsName(rows);

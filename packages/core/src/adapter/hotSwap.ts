@@ -1,12 +1,19 @@
 import { isDeepStrictEqual } from "node:util";
 import { PeftError } from "../errors.ts";
-import { widen } from "../stored.ts";
 import { areAlike } from "../method/alike.ts";
 import type { BaseModel } from "../model/model.ts";
 import type { PeftModel } from "../peftModel.ts";
 import { targetFields } from "../targeting.ts";
-import { cloneTensor, type HostTensor, type Named, type StoredTensor } from "../tensors.ts";
-import { layerTensors, parameterOf, valuesOf, type AdaptedLayer, type Adapter, type Override } from "./adapter.ts";
+import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
+import {
+  layerTensors,
+  parameterOf,
+  privateCopy,
+  valuesOf,
+  type AdaptedLayer,
+  type Adapter,
+  type Override,
+} from "./adapter.ts";
 import { findAdapter } from "./names.ts";
 import { readAdapter, type ReadAdapterOptions } from "./read.ts";
 import { initialTokenRows, tokenRowsName, type TokenRows } from "./tokens.ts";
@@ -132,13 +139,13 @@ function rowValues(
 function overrideValues(base: BaseModel, adapter: Adapter, given: Adapter): [string, Override][] {
   const copies = new Map<StoredTensor, HostTensor>();
   const copyOf = (stored: StoredTensor): HostTensor => {
-    const copy = copies.get(stored) ?? cloneTensor(widen(stored));
+    const copy = copies.get(stored) ?? privateCopy(stored);
     copies.set(stored, copy);
     return copy;
   };
   return [...adapter.overrides].map(([name, { kind }]) => {
-    const tensor = given.overrides.get(name)?.tensor ?? copyOf(parameterOf(base, name));
-    return [name, { kind, tensor }];
+    const stored = given.overrides.get(name)?.tensor ?? parameterOf(base, name);
+    return [name, kind === "replaced" ? { kind, tensor: stored } : { kind, tensor: copyOf(stored) }];
   });
 }
 

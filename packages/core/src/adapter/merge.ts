@@ -6,34 +6,37 @@ import type { LayerSite } from "../model/site.ts";
 import { toHost, toTensor } from "../hostTensors.ts";
 import type { MergeOptions } from "../modelOptions.ts";
 import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
-import { widen } from "../stored.ts";
+import { storedLike, widen } from "../stored.ts";
 import { layerTensors, type AdaptedLayer, type Adapter } from "./adapter.ts";
 import { replaceRows, tokenRowsName, type TokenRows } from "./tokens.ts";
 
 export interface MergeAdaptersOptions {
   /** Weights merged before, by parameter name. */
-  readonly weights: ReadonlyMap<string, HostTensor>;
+  readonly weights: ReadonlyMap<string, StoredTensor>;
   /** The value of a base parameter without what was merged. */
   readonly own: (name: string) => StoredTensor;
   /** Refuse a result with NaN or infinite entries. */
   readonly safe: boolean;
+  /** Stores the result as `own` is stored. */
+  readonly requantize: boolean;
   readonly onProgress?: MergeOptions["onProgress"];
 }
 
 interface Values {
-  readonly merged: ReadonlyMap<string, HostTensor>;
+  readonly merged: ReadonlyMap<string, StoredTensor>;
   readonly own: MergeAdaptersOptions["own"];
 }
 
 /**
  * The weights and biases that the adapters' layers come to, W + ΔW and b + Δb, by parameter name; each adapter adds to what the ones
- * before it left. They are float32. Nothing is written to.
+ * before it left. They are float32, or, with `requantize`, those merged before too, stored as the base model stores its own: rounded
+ * once, after the last adapter. Nothing is written to.
  * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe`.
  */
 export function mergeAdapters(
   adapters: readonly Adapter[],
-  { weights, own, safe, onProgress }: MergeAdaptersOptions,
-): Map<string, HostTensor> {
+  { weights, own, safe, requantize, onProgress }: MergeAdaptersOptions,
+): Map<string, StoredTensor> {
   const merged = new Map(weights);
   const total = adapters.reduce((sum, { layers, tokens }) => sum + layers.length + tokens.length, 0);
   let done = 0;
@@ -49,14 +52,29 @@ export function mergeAdapters(
     for (const layer of adapter.layers) put(mergeLayer(adapter, layer, { merged, own }));
     for (const rows of adapter.tokens) put(mergeRows(adapter, rows, { merged, own }));
   }
-  return merged;
+  return requantize ? storedLikeOwn(merged, own) : merged;
+}
+
+/** Names that share a tensor go on sharing it. */
+function storedLikeOwn(
+  merged: ReadonlyMap<string, StoredTensor>,
+  own: MergeAdaptersOptions["own"],
+): Map<string, StoredTensor> {
+  const done = new Map<StoredTensor, StoredTensor>();
+  return new Map(
+    [...merged].map(([name, tensor]) => {
+      const stored = done.get(tensor) ?? storedLike(tensor, own(name));
+      done.set(tensor, stored);
+      return [name, stored];
+    }),
+  );
 }
 
 /** Rows in their places in all the tables that share them, which stay one tensor. */
 function mergeRows(adapter: Adapter, rows: TokenRows, { merged, own }: Values): [string, HostTensor][] {
   const values = adapter.params.get(tokenRowsName(rows)) as HostTensor;
   const first = rows.tables[0] as string;
-  const table = replaceRows(merged.get(first) ?? widen(own(first)), rows.ids, values);
+  const table = replaceRows(widen(merged.get(first) ?? own(first)), rows.ids, values);
   return rows.tables.map((name) => [name, table]);
 }
 

@@ -1,9 +1,9 @@
-import type { HostTensor } from "../tensors.ts";
+import type { StoredTensor } from "../tensors.ts";
 
 interface Merge {
   readonly names: readonly string[];
   /** What all merges up to this one come to, by parameter name. */
-  readonly weights: ReadonlyMap<string, HostTensor>;
+  readonly weights: ReadonlyMap<string, StoredTensor>;
 }
 
 /** Merges on top of each other. Each keeps its result whole, so that taking one back restores every bit. */
@@ -16,7 +16,7 @@ export class MergeStack {
   }
 
   /** Merged weights by parameter name. */
-  get weights(): ReadonlyMap<string, HostTensor> {
+  get weights(): ReadonlyMap<string, StoredTensor> {
     return this.#merges.at(-1)?.weights ?? new Map();
   }
 

@@ -4,13 +4,13 @@ import { aboutBase, readAdapterConfig } from "../checkpoint/readAdapterConfig.ts
 import { fileTensors, keyPrefix, matchNames, type FileTensor } from "../checkpoint/keys.ts";
 import { PeftError } from "../errors.ts";
 import { readJsonObject } from "../files.ts";
-import { widen } from "../stored.ts";
+import { storedLike, widen } from "../stored.ts";
 import type { MethodRegistry } from "../method/registry.ts";
 import type { BaseModel } from "../model/model.ts";
 import { SafetensorsFile } from "../safetensors/read.ts";
 import type { HostTensor } from "../tensors.ts";
 import { printWarning, type Warn } from "../warnings.ts";
-import { createAdapter, parameterOf, type Adapter, type CreateAdapterOptions } from "./adapter.ts";
+import { createAdapter, parameterOf, type Adapter, type CreateAdapterOptions, type Override } from "./adapter.ts";
 import { interchangedFrom } from "./interchange.ts";
 import { shapeError, tensorsError } from "./readErrors.ts";
 import { restoreLayers } from "./restore.ts";
@@ -146,9 +146,10 @@ function baseTensor(
   const inLayer = parameter !== name;
   const own = parameterOf(base, parameter);
   const write = (tensor: HostTensor): void => {
-    if (inLayer && sameValues(widen(own), tensor)) return;
-    const kind = inLayer ? "replaced" : "saved";
-    for (const tied of tiedNames(base, parameter)) adapter.overrides.set(tied, { kind, tensor });
+    const stored = storedLike(tensor, own);
+    if (inLayer && sameValues(widen(own), widen(stored))) return;
+    const override: Override = inLayer ? { kind: "replaced", tensor: stored } : { kind: "saved", tensor };
+    for (const tied of tiedNames(base, parameter)) adapter.overrides.set(tied, override);
   };
   return { key, site: null, read: () => own, write };
 }

@@ -130,7 +130,7 @@ export class Switching {
     this.#assign({ active: swap(active), trainable: swap(trainable), mixed });
   }
 
-  merge({ safe = false, adapters, onProgress }: MergeOptions): void {
+  merge({ safe = false, requantize = false, adapters, onProgress }: MergeOptions): void {
     const { active, trainable, mixed } = this.#selection;
     if (mixed) {
       throw new PeftError(
@@ -146,8 +146,8 @@ export class Switching {
     try {
       const state = this.#state();
       const own = (name: string) => ownValue(state, name);
-      const weights = mergeAdapters(chosen, { weights: this.#merges.weights, own, safe, onProgress });
-      if (names.length > 0) this.#merges.push({ names, weights });
+      const weights = mergeAdapters(chosen, { weights: this.#merges.weights, own, safe, requantize, onProgress });
+      if (names.length > 0 || requantize) this.#merges.push({ names, weights });
     } catch (error) {
       this.#assign(before);
       throw error;

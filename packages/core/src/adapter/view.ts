@@ -3,7 +3,7 @@ import type { BaseModel } from "../model/model.ts";
 import { layerParameters } from "../model/site.ts";
 import { didYouMean } from "../nearMisses.ts";
 import type { HostTensor, Named, StoredTensor } from "../tensors.ts";
-import { valuesOf, type AdaptedLayer, type Adapter } from "./adapter.ts";
+import { valuesOf, type AdaptedLayer, type Adapter, type Override } from "./adapter.ts";
 import { requireCompatible, requireOwnTables } from "./conflicts.ts";
 import { tiedNames } from "./tied.ts";
 import { tokenRowsName } from "./tokens.ts";
@@ -54,7 +54,7 @@ export interface ViewState {
   readonly trainable: ReadonlySet<string>;
   /** Names of adapters whose layers are folded into `mergedWeights`. */
   readonly merged: ReadonlySet<string>;
-  readonly mergedWeights: ReadonlyMap<string, HostTensor>;
+  readonly mergedWeights: ReadonlyMap<string, StoredTensor>;
 }
 
 /**
@@ -81,7 +81,7 @@ export function buildView(state: ViewState): View {
     else if (owner === undefined) frozen[key] = tensor;
     else if (learns(state, owner) && owner.overrides.get(name)?.kind !== "replaced")
       slots.set(key, overrideSlot(base, owner, name));
-    else frozen[key] = (owner.overrides.get(name) as { tensor: HostTensor }).tensor;
+    else frozen[key] = (owner.overrides.get(name) as Override).tensor;
   }
   const layers = attachLayers(state, frozen, slots);
   const tokens = attachRows(state, frozen, slots);

@@ -62,7 +62,7 @@ export interface InitContext<Config> extends SiteContext<Config> {
    * then read is made by `restore`. Default: false.
    */
   readonly fromFile?: boolean;
-  /** The weight as it is stored (`site.layout`). Must not be written to. */
+  /** The weight in its stored layout (`site.layout`), widened to float32. Must not be written to. */
   readonly weight: HostTensor;
   readonly bias: HostTensor | null;
   /** `values` of the calibration; undefined without one. */
@@ -77,7 +77,7 @@ export interface InitResult {
   readonly buffers?: Named<HostTensor>;
   /** Tensors of a run: `track` and `afterStep` change them, checkpoints hold them, the adapter's file does not. */
   readonly state?: Named<HostTensor>;
-  /** A base weight that replaces the model's own while this adapter is active. */
+  /** A base weight that replaces the model's own while this adapter is active; it is then stored as that is, rounded if need be. */
   readonly weight?: HostTensor;
 }
 
@@ -212,7 +212,7 @@ export interface CombineContext<Config> {
 }
 
 export interface RestoreContext<Config> extends HostSite<Config> {
-  /** The base model's weight as it is stored (`site.layout`). Must not be written to. */
+  /** The base model's weight in its stored layout (`site.layout`), widened to float32. Must not be written to. */
   readonly weight: HostTensor;
 }
 

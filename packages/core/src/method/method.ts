@@ -9,8 +9,14 @@ import type { Interchange } from "./interchange.ts";
 
 export type * from "./contexts.ts";
 
+/**
+ * How a method stands to layers whose weights are held in eight bits. "output": it works through the base layer's output alone.
+ * "values": it reads, replaces or trains the weights, whose dequantized values it is given. false: it cannot work with those.
+ */
+export type QuantizedBase = "output" | "values" | false;
+
 /** What a method can do; the conformance suite checks each claim and each refusal. */
-export interface Capabilities {
+export interface Capabilities<Config extends object = object> {
   /** The change can be added to the base weights: `delta` is given, or the method trains base parameters themselves. */
   readonly merge: boolean;
   /** Several adapters of this method may be active at once. */
@@ -21,6 +27,8 @@ export interface Capabilities {
   readonly needsData?: boolean;
   /** `forward` applies `responseScale` itself: its response is not what it adds to the layer's output. Default: false. */
   readonly ownResponse?: boolean;
+  /** A function where it follows from the config. Default: "output". */
+  readonly quantizedBase?: QuantizedBase | ((config: Config) => QuantizedBase);
 }
 
 /** A config field in adapter_config.json: its key, or the key and how the value is written there. */
@@ -62,7 +70,7 @@ export interface Method<Config extends object = object> {
   readonly package: string;
   readonly config: z.ZodType<Config>;
   readonly wire: Wire<Config>;
-  readonly capabilities: Capabilities;
+  readonly capabilities: Capabilities<Config>;
   /** Other types of adapter file that its adapters can be written as, or read from. */
   readonly interchange?: readonly Interchange<Config>[];
   /** The config with what follows from the model where it says nothing, e.g. targets by architecture. Default: as it is. */
@@ -104,6 +112,14 @@ export interface Method<Config extends object = object> {
    * that shares the function and the `peftType`. Default: the same method, and configs and shapes must agree.
    */
   refit?(context: contexts.RefitContext<Config>): Named<HostTensor>;
+}
+
+/** What a method under a config makes of weights in eight bits. */
+export function quantizedBase<Config extends object>(
+  { capabilities: { quantizedBase: claim = "output" } }: Pick<Method<Config>, "capabilities">,
+  config: Config,
+): QuantizedBase {
+  return typeof claim === "function" ? claim(config) : claim;
 }
 
 /** Keeps the config type of a method; adds nothing at run time. */

@@ -102,7 +102,7 @@ export interface BaseModel {
   readonly configJson: Readonly<Record<string, unknown>>;
   readonly modelType: string;
   readonly head: Head;
-  /** Some may be stored in two bytes a value; `widen` gives the values. */
+  /** Some may be stored in one or two bytes a value; `widen` gives the values. */
   readonly parameters: Map<string, StoredTensor>;
   readonly sites: readonly LayerSite[];
   readonly defaultTargets: readonly string[];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { json } from "../../test/safetensors.ts";
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from "./dtypes.ts";
+import { fromBfloat16, json } from "../../test/safetensors.ts";
+import { fromFloat16, toBfloat16, toFloat16 } from "./dtypes.ts";
 
 describe("half precision", () => {
   const {

@@ -1,10 +1,10 @@
 /** Element types of a safetensors file that are read here, with their size in bytes. */
-export const FILE_DTYPES = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, U8: 1, BOOL: 1 } as const;
+export const FILE_DTYPES = { F64: 8, I64: 8, F32: 4, I32: 4, F16: 2, BF16: 2, U8: 1, I8: 1, BOOL: 1 } as const;
 export type FileDType = keyof typeof FILE_DTYPES;
 
 /** Sizes of the types that the format knows and this library does not read. */
 export const UNREAD_DTYPES: Readonly<Record<string, number>> = {
-  ...{ U64: 8, C64: 8, U32: 4, I16: 2, U16: 2, I8: 1 },
+  ...{ U64: 8, C64: 8, U32: 4, I16: 2, U16: 2 },
   ...{ F8_E5M2: 1, F8_E4M3: 1, F8_E5M2FNUZ: 1, F8_E4M3FNUZ: 1, F8_E8M0: 1 },
 };
 
@@ -23,12 +23,6 @@ function halfToFloat(bits: number): number {
 /** Value of a half-precision number given as its 16 bits. */
 export function fromFloat16(bits: number): number {
   return HALVES[bits] as number;
-}
-
-/** Value of a bfloat16 number: its bits are the upper half of a float32. */
-export function fromBfloat16(bits: number): number {
-  word.setUint32(0, bits << 16);
-  return word.getFloat32(0);
 }
 
 /** Nearest bfloat16, ties to even; NaN stays NaN. */
@@ -55,4 +49,9 @@ function roundHalfEven(value: number): number {
   const floor = Math.floor(value);
   const rest = value - floor;
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+}
+
+/** Name of the factors of a matrix in eight bits, beside its own in a file. */
+export function scalesName(name: string): string {
+  return `${name}.scales`;
 }

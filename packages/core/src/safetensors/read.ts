@@ -4,8 +4,9 @@ import { PeftError } from "../errors.ts";
 import { asPeftError, readJsonObject } from "../files.ts";
 import { didYouMean } from "../nearMisses.ts";
 import { widenInto } from "../halves.ts";
-import { sizeOf, type HalfType, type HostTensor, type StoredTensor } from "../tensors.ts";
-import { FILE_DTYPES, type FileDType } from "./dtypes.ts";
+import type { QuantizeOptions } from "../int8.ts";
+import { sizeOf, type HalfType, type HostTensor, type Int8Tensor, type StoredTensor } from "../tensors.ts";
+import { FILE_DTYPES, scalesName, type FileDType } from "./dtypes.ts";
 import { invalid, MAX_HEADER_BYTES, parseHeader, type SafetensorsHeader, type TensorInfo } from "./header.ts";
 
 /** Tensors in one or several files: the headers are in memory, the values are read when asked for. */
@@ -17,6 +18,8 @@ export interface TensorSource {
   tensor(name: string): Promise<HostTensor>;
   /** Reads one tensor: F16 and BF16 as they are, everything else as `tensor` does. */
   stored(name: string): Promise<StoredTensor>;
+  /** Paths of the files that hold the tensors. */
+  readonly files: readonly string[];
   close(): Promise<void>;
 }
 
@@ -55,6 +58,10 @@ export class SafetensorsFile implements TensorSource {
     }
   }
 
+  get files(): readonly string[] {
+    return [this.path];
+  }
+
   get names(): readonly string[] {
     return [...this.#tensors.keys()];
   }
@@ -76,6 +83,25 @@ export class SafetensorsFile implements TensorSource {
     if (half === undefined) return this.tensor(name);
     const bytes = await this.#failing(() => this.#bytes(info.begin, info.end));
     return { dtype: half, shape: info.shape, data: new Uint16Array(bytes) };
+  }
+
+  /**
+   * Reads a matrix that was written with `keepInt8`.
+   * @throws PeftError `TENSOR_MISSING`, `SAFETENSORS_INVALID` for one that is something else.
+   */
+  async int8(name: string, { axis, backward = "int8" }: QuantizeOptions): Promise<Int8Tensor> {
+    const [info, factors] = [this.info(name), this.info(scalesName(name))];
+    const { shape } = info;
+    if (
+      info.dtype !== "I8" ||
+      shape.length !== 2 ||
+      factors.dtype !== "F32" ||
+      factors.shape.join() !== `${shape[axis]}`
+    )
+      throw invalid(this.path, `"${name}" is no matrix in eight bits with a factor for each index of axis ${axis}`);
+    const scales = await this.tensor(factors.name);
+    const data = new Int8Array(await this.#failing(() => this.#bytes(info.begin, info.end)));
+    return { dtype: "int8", shape, data, scales: scales.data as Float32Array, axis, backward };
   }
 
   async close(): Promise<void> {
@@ -107,7 +133,7 @@ export class SafetensorsFile implements TensorSource {
       return { dtype: "int32", shape, data: new Int32Array(await this.#bytes(info.begin, info.end)) };
     if (dtype === "BOOL")
       return { dtype: "bool", shape, data: new Uint8Array(await this.#bytes(info.begin, info.end)) };
-    const integer = dtype === "U8" || dtype === "I64";
+    const integer = dtype === "U8" || dtype === "I8" || dtype === "I64";
     const data = integer ? new Int32Array(size) : new Float32Array(size);
     const step = CONVERT_BYTES / FILE_DTYPES[dtype];
     for (let first = 0; first < size; first += step) {
@@ -155,7 +181,7 @@ async function readFully(
 }
 
 interface WidenOptions {
-  readonly dtype: "F64" | "F16" | "BF16" | "U8" | "I64";
+  readonly dtype: "F64" | "F16" | "BF16" | "U8" | "I8" | "I64";
   readonly into: Float32Array | Int32Array;
   readonly name: string;
   readonly path: string;
@@ -164,6 +190,7 @@ interface WidenOptions {
 function widen(buffer: ArrayBuffer, { dtype, into, name, path }: WidenOptions): void {
   if (dtype === "F64") into.set(new Float64Array(buffer));
   else if (dtype === "U8") into.set(new Uint8Array(buffer));
+  else if (dtype === "I8") into.set(new Int8Array(buffer));
   else if (dtype === "F16" || dtype === "BF16")
     widenInto(into as Float32Array, new Uint16Array(buffer), HALVES[dtype] as HalfType);
   else {
@@ -214,6 +241,7 @@ async function openShards(path: string): Promise<TensorSource> {
     for (const name of shardOf.keys()) fileOf(name).info(name);
     return {
       names: [...shardOf.keys()],
+      files: [...files.values()].map((file) => file.path),
       info: (name) => fileOf(name).info(name),
       tensor: (name) => fileOf(name).tensor(name),
       stored: (name) => fileOf(name).stored(name),

@@ -2,12 +2,14 @@ import type { FileHandle } from "node:fs/promises";
 import { writeFileAtomic } from "../files.ts";
 import { isInt8 } from "../int8.ts";
 import { narrow, widen } from "../stored.ts";
-import { sizeOf, type StoredTensor } from "../tensors.ts";
-import { FILE_DTYPES, type FileDType } from "./dtypes.ts";
+import { float32, sizeOf, type Int8Tensor, type StoredTensor } from "../tensors.ts";
+import { FILE_DTYPES, scalesName, type FileDType } from "./dtypes.ts";
 
 export interface WriteSafetensorsOptions {
   /** Type of the floating-point tensors in the file, rounded to nearest even. Default: each one's own. */
   readonly dtype?: "F32" | "F16" | "BF16";
+  /** Matrices in eight bits as they are: I8 under their own name, the factors beside it. Default: as float32, which everyone reads. */
+  readonly keepInt8?: boolean;
   /** Default `{ format: "pt" }`, which the Python library looks for. */
   readonly metadata?: Readonly<Record<string, string>>;
 }
@@ -22,9 +24,11 @@ const CHUNK = 1 << 20;
 export async function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, StoredTensor>,
-  { dtype, metadata = { format: "pt" } }: WriteSafetensorsOptions = {},
+  { dtype, keepInt8 = false, metadata = { format: "pt" } }: WriteSafetensorsOptions = {},
 ): Promise<void> {
-  const entries = [...tensors].map(([name, tensor]) => ({ name, tensor, type: fileType(tensor, dtype) }));
+  const entries = [...tensors].flatMap(([name, tensor]): Entry[] =>
+    keepInt8 && isInt8(tensor) ? int8Entries(name, tensor) : [{ name, tensor, type: fileType(tensor, dtype) }],
+  );
   entries.sort((a, b) => FILE_DTYPES[b.type] - FILE_DTYPES[a.type] || compareBytes(a.name, b.name));
   const header: [string, unknown][] = Object.keys(metadata).length === 0 ? [] : [["__metadata__", metadata]];
   let position = 0;
@@ -37,6 +41,20 @@ export async function writeSafetensors(
     await file.writeFile(headerBytes(header));
     for (const { tensor, type } of entries) await writeData(file, tensor, type);
   });
+}
+
+interface Entry {
+  readonly name: string;
+  readonly tensor: StoredTensor;
+  readonly type: FileDType;
+}
+
+function int8Entries(name: string, tensor: Int8Tensor): Entry[] {
+  const { scales } = tensor;
+  return [
+    { name, tensor, type: "I8" },
+    { name: scalesName(name), tensor: float32(scales, [scales.length]), type: "F32" },
+  ];
 }
 
 /** Eight bits are how a program holds frozen weights, not how files do. */
@@ -70,12 +88,16 @@ function headerBytes(header: readonly [string, unknown][]): Uint8Array {
 }
 
 async function writeData(file: FileHandle, stored: StoredTensor, type: FileDType): Promise<void> {
-  const tensor = isInt8(stored) ? widen(stored) : stored;
+  const tensor = isInt8(stored) && type !== "I8" ? widen(stored) : stored;
   for (let first = 0; first < tensor.data.length; first += CHUNK) {
     const values = tensor.data.subarray(first, first + CHUNK);
     const part = { ...tensor, shape: [values.length], data: values } as StoredTensor;
-    const { data } =
-      type === "F16" ? narrow(part, "float16") : type === "BF16" ? narrow(part, "bfloat16") : widen(part);
+    const { data } = converted(part, type);
     await file.writeFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
+}
+
+function converted(part: StoredTensor, type: FileDType): StoredTensor {
+  if (type === "I8") return part;
+  return type === "F16" ? narrow(part, "float16") : type === "BF16" ? narrow(part, "bfloat16") : widen(part);
 }
