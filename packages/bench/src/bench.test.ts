@@ -16,7 +16,7 @@ if (spec.method === "dies") process.kill(process.pid, "SIGKILL");
 if (spec.method === "silent") process.exit(0);
 if (spec.method === "hangs") setInterval(() => {}, 1000);
 else writeFileSync(resultFile, JSON.stringify({ method: spec.method, task: spec.task, seed: spec.seed, metric: "accuracy", score: spec.seed / 10,
-  trainableParameters: 1, totalParameters: 2, stepMilliseconds: 3, peakMemoryBytes: 4, seconds: 5, status: "ok" }));
+  trainableParameters: 1, totalParameters: 2, stepMilliseconds: 3, peakMemoryBytes: 4, losses: [2, 1], seconds: 5, status: "ok" }));
 `;
 
 const spec = (fields: Partial<RunSpec>): RunSpec => ({
@@ -96,5 +96,13 @@ describe("runBench", () => {
     ]);
     const again = await bench([spec({})], { fresh: true });
     expect(again.progress.at(-1)!.kept).toBe(false);
+  });
+
+  it("draws the losses of runs that differ in how frozen weights are held", async () => {
+    await bench([spec({})]);
+    expect(readdirSync(join(folder, "out"))).not.toContain("losses.svg");
+    await bench([spec({}), spec({ method: "good+int8", variantOf: "good", frozen: "int8" })]);
+    expect(readFileSync(join(folder, "out/losses.svg"), "utf8").match(/<polyline/g)).toHaveLength(2);
+    expect(readFileSync(join(folder, "out/report.md"), "utf8")).toContain("](losses.svg)");
   });
 });

@@ -3,6 +3,8 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PeftError } from "@peftjs/core";
 import type { Published } from "./experiment.ts";
+import { frozenPairs } from "./frozenPairs.ts";
+import { lossPicture } from "./lossPicture.ts";
 import { markdownReport } from "./report.ts";
 import type { References } from "./report.ts";
 import { runKey, StoredRun } from "./results.ts";
@@ -11,7 +13,7 @@ import { spawnRun } from "./spawn.ts";
 import type { SpawnOptions } from "./spawn.ts";
 
 export interface BenchOptions extends SpawnOptions {
-  /** Folder of runs/*.json, results.json and report.md. */
+  /** Folder of runs/*.json, results.json, report.md and pictures. */
   readonly out: string;
   readonly runs: readonly RunSpec[];
   /** Runs everything again, even what has been finished. */
@@ -36,6 +38,9 @@ export interface BenchProgress {
   readonly kept?: boolean;
 }
 
+/** Of losses of runs that differ in how frozen weights are held alone, beside the report. */
+const PICTURE = "losses.svg";
+
 /**
  * Runs the comparison, one process after the other. After every run its file, results.json and report.md are written, so that
  * nothing is lost when the comparison is stopped; finished runs with an equal spec are kept on the next call.
@@ -56,7 +61,10 @@ export async function runBench(options: BenchOptions): Promise<readonly RunResul
     results.push(result);
     options.onRun?.({ ...progress, result, kept: kept !== null });
     writeWhole(join(out, "results.json"), json(results));
-    writeWhole(join(out, "report.md"), markdownReport({ title, runs, results, references, published }));
+    const picture = lossPicture(frozenPairs(runs, results));
+    if (picture !== null) writeWhole(join(out, PICTURE), picture);
+    const shown = picture === null ? undefined : PICTURE;
+    writeWhole(join(out, "report.md"), markdownReport({ title, runs, results, references, published, picture: shown }));
   }
   return results;
 }

@@ -1,6 +1,8 @@
 import { resolve } from "node:path";
 import { PeftError } from "@peftjs/core";
 import { listTasks } from "@peftjs/data";
+import { FROZEN_TYPES } from "@peftjs/models";
+import type { FrozenType } from "@peftjs/models";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { runBench } from "./bench.ts";
 import type { BenchProgress } from "./bench.ts";
@@ -9,6 +11,7 @@ import { presetNames, readExperiment, readMethodSettings } from "./experiment.ts
 import { registeredMethods } from "./methods.ts";
 import { planRuns } from "./plan.ts";
 import { registeredPlugins } from "./plugins.ts";
+import { differenceTable, frozenPairs } from "./frozenPairs.ts";
 import { CommandFailed } from "./program.ts";
 import { plainTable, publishedTable, summaryTable } from "./report.ts";
 import type { RunSpec } from "./results.ts";
@@ -20,6 +23,7 @@ interface BenchFlags {
   readonly seeds?: readonly number[];
   readonly model?: string;
   readonly out?: string;
+  readonly frozen?: FrozenType;
   readonly engine: RunSpec["engine"];
   readonly threads?: number;
   readonly timeout: number;
@@ -40,6 +44,12 @@ export function benchCommand(): Command {
     .option("--tasks <names>", "only these tasks, separated by commas", names)
     .option("--seeds <numbers>", "these seeds, separated by commas", numbers)
     .option("--model <folder>", "base model folder (default: the embedded one)")
+    .addOption(
+      new Option(
+        "--frozen <type>",
+        "how rows hold frozen weights that do not say it themselves, as lora+int8 does (default: float32)",
+      ).choices(FROZEN_TYPES),
+    )
     .option("--out <folder>", "where results.json, report.md and runs/ go (default: bench-results/<preset>)")
     .addOption(new Option("--engine <name>", "how programs run").choices(["onnx", "eager"]).default("onnx"))
     .option("--threads <number>", "threads of one run (default: all cores)", positiveInteger)
@@ -64,6 +74,7 @@ async function bench(flags: BenchFlags): Promise<void> {
     tasks: flags.tasks,
     seeds: flags.seeds,
     model: flags.model === undefined ? undefined : resolve(flags.model),
+    frozen: flags.frozen,
     engine: flags.engine,
     threads: flags.threads,
   });
@@ -86,6 +97,8 @@ async function bench(flags: BenchFlags): Promise<void> {
   if (flags.json === true) process.stdout.write(`${JSON.stringify(results)}\n`);
   else {
     const tables = [summaryTable(results, bagOfWordsScores())];
+    const pairs = frozenPairs(runs, results);
+    if (pairs.length > 0) tables.push(differenceTable(pairs));
     if (published !== undefined) tables.push(publishedTable(results, published));
     process.stdout.write(`${tables.map(plainTable).join("\n\n")}\n`);
   }

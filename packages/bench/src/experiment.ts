@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { PeftError } from "@peftjs/core";
 import { parse } from "yaml";
 import { z } from "zod";
+import { FrozenSetting } from "./frozen.ts";
 import { experimentsFolder } from "./paths.ts";
 
 const positive = z.int().positive();
@@ -19,6 +20,7 @@ const RowSettings = z.strictObject({
     .record(z.string(), z.record(z.string(), z.unknown()))
     .describe("Training plug-ins and their settings.")
     .exactOptional(),
+  frozen: FrozenSetting.describe("How frozen weights are held.").exactOptional(),
 });
 export type RowSettings = z.infer<typeof RowSettings>;
 
@@ -55,7 +57,7 @@ export const Experiment = z.strictObject({
 export type Experiment = z.infer<typeof Experiment>;
 
 /** Presets that ship with the package. */
-export const presetNames = ["quick", "smoke", "full", "ist", "attention"] as const;
+export const presetNames = ["quick", "smoke", "full", "ist", "attention", "int8"] as const;
 
 /** Reads a preset by name, or a YAML file by path. Throws `PRESET_NOT_FOUND`, `PRESET_INVALID`. */
 export function readExperiment(preset: string): Experiment {

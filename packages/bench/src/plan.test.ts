@@ -120,6 +120,35 @@ describe("rows with plug-ins", () => {
     ).toEqual([["mine", "one", { rank: 9 }, 0.001]]);
   });
 
+  it("hold frozen weights as the row says, else as all others do", () => {
+    const held = {
+      ...settings,
+      "+int8": { frozen: "int8" },
+      "two+int8": { frozen: { type: "int8", backward: "float32" } },
+    } as const;
+    const planned = (frozen?: "float32" | "bfloat16") =>
+      planRuns({
+        ...common,
+        settings: held,
+        tasks: ["a"],
+        methods: ["one", "one+int8", "two+plug+int8", "two+int8"],
+        frozen,
+      });
+    expect(planned().map(({ method, frozen, plugins }) => [method, frozen, plugins])).toEqual([
+      ["one", undefined, undefined],
+      ["one+int8", "int8", undefined],
+      ["two+plug+int8", "int8", { plug: {} }],
+      ["two+int8", { type: "int8", backward: "float32" }, undefined],
+    ]);
+    expect(planned("bfloat16").map(({ frozen }) => frozen)).toEqual([
+      ...["bfloat16", "int8", "int8"],
+      { type: "int8", backward: "float32" },
+    ]);
+    // Stored runs of float32 are found again.
+    expect(planned("float32")).toEqual(planned());
+    expect(planned()[0]).not.toHaveProperty("frozen");
+  });
+
   it("are refused when a part is unknown", () => {
     const error = (code: string, near: string): unknown =>
       expect.objectContaining({ code, message: expect.stringContaining(near) as string });

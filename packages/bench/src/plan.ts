@@ -1,4 +1,5 @@
 import type { Experiment, MethodsFile } from "./experiment.ts";
+import type { FrozenSetting } from "./frozen.ts";
 import type { RunSpec } from "./results.ts";
 import { chooseRows, rowOf } from "./rows.ts";
 import type { RowNames } from "./rows.ts";
@@ -16,6 +17,8 @@ export interface PlanOptions {
   readonly tasks?: readonly string[] | undefined;
   readonly seeds?: readonly number[] | undefined;
   readonly model?: string | undefined;
+  /** How rows that do not say it themselves hold their frozen weights. Default: float32. */
+  readonly frozen?: FrozenSetting | undefined;
   readonly engine: RunSpec["engine"];
   readonly threads?: number | undefined;
 }
@@ -35,7 +38,13 @@ export function planRuns(options: PlanOptions): RunSpec[] {
   const shared = sharedSettings(options, names);
   return seeds.flatMap((seed) =>
     tasks.flatMap((task) =>
-      methods.map((method) => ({ ...shared, ...ownSettings(method, names.settings), method, task, seed })),
+      methods.map((method) => ({
+        ...shared,
+        ...ownSettings(method, names.settings, options.frozen),
+        method,
+        task,
+        seed,
+      })),
     ),
   );
 }
@@ -68,15 +77,16 @@ function sharedSettings(options: PlanOptions, names: RowNames) {
   };
 }
 
-type OwnSettings = Pick<RunSpec, "learningRate" | "methodConfig" | "variantOf" | "plugins">;
+type OwnSettings = Pick<RunSpec, "learningRate" | "methodConfig" | "variantOf" | "plugins" | "frozen">;
 
 /** Fields that a row has no use for are left out, so that runs of earlier versions stay the same. */
-function ownSettings(name: string, settings: MethodsFile): OwnSettings {
-  const { method, learningRate, config, plugins } = rowOf(name, settings);
+function ownSettings(name: string, settings: MethodsFile, byDefault: FrozenSetting = "float32"): OwnSettings {
+  const { method, learningRate, config, plugins, frozen = byDefault } = rowOf(name, settings);
   return {
     ...{ learningRate, methodConfig: config },
     ...(method === name ? {} : { variantOf: method }),
     ...(Object.keys(plugins).length === 0 ? {} : { plugins }),
+    ...(frozen === "float32" ? {} : { frozen }),
   };
 }
 

@@ -91,6 +91,13 @@ describe("columns about plug-ins", () => {
   });
 });
 
+describe("the column of frozen weights", () => {
+  it("stands in the table when a row holds them otherwise than in float32", () => {
+    const rows = summaryTable([row({}), row({ method: "one+int8", frozen: "int8" })]);
+    expect(rows.map((cells) => cells.at(-1))).toEqual(["frozen", "float32", "int8"]);
+  });
+});
+
 describe("published scores", () => {
   const published = { source: "Of others.", scores: { one: 83.25, three: 90 } };
 

@@ -1,5 +1,7 @@
 import { cpus, totalmem } from "node:os";
+import { optional, percent, unique } from "./cells.ts";
 import type { Published } from "./experiment.ts";
+import { differenceTable, DIFFERENCES_MEANING, frozenPairs } from "./frozenPairs.ts";
 import type { RunResult, RunSpec } from "./results.ts";
 import { mean, meanOrNull, standardDeviation } from "./statistics.ts";
 
@@ -9,6 +11,8 @@ export interface ReportInput {
   readonly results: readonly RunResult[];
   readonly references?: References | undefined;
   readonly published?: Published | undefined;
+  /** Name of the picture of losses that lies beside the report. */
+  readonly picture?: string | undefined;
 }
 
 /** Scores to compare with, per task: what a linear model on bags of words reaches. */
@@ -25,25 +29,32 @@ interface MethodSummary {
   readonly peakMemoryBytes: number | null;
   readonly learningShare: number | null;
   readonly pluginMilliseconds: number | null;
+  readonly frozen: string;
   readonly failed: number;
 }
 
 /** Columns that stand in the table when a run has something to put there. */
-interface PluginColumn {
+interface ExtraColumn {
   readonly title: string;
-  readonly field: "learningShare" | "pluginMilliseconds";
+  readonly field: "learningShare" | "pluginMilliseconds" | "frozen";
   readonly meaning: string;
-  readonly format: (value: number) => string;
+  readonly cell: (summary: MethodSummary) => string;
 }
 
-const PLUGIN_COLUMNS: readonly PluginColumn[] = [
+const EXTRA_COLUMNS: readonly ExtraColumn[] = [
   {
-    ...{ title: "learning per step", field: "learningShare", format: (share) => `${percent(share)} %` },
+    ...{ title: "frozen", field: "frozen", cell: ({ frozen }) => frozen },
+    meaning: "Frozen: how frozen weights are held in memory.",
+  },
+  {
+    ...{ title: "learning per step", field: "learningShare" },
+    cell: ({ learningShare }) => optional(learningShare, (share) => `${percent(share)} %`),
     meaning:
       "Learning per step: share of the blocks' trainable parameters that learn in a step, where a plug-in chooses.",
   },
   {
-    ...{ title: "plug-in ms/step", field: "pluginMilliseconds", format: (time) => time.toFixed(1) },
+    ...{ title: "plug-in ms/step", field: "pluginMilliseconds" },
+    cell: ({ pluginMilliseconds }) => optional(pluginMilliseconds, (time) => time.toFixed(1)),
     meaning: "Plug-in ms/step: what it does before steps, mean over all steps, beside the step's own time.",
   },
 ];
@@ -55,7 +66,7 @@ const SCORES_MEANING =
 export function summaryTable(results: readonly RunResult[], references: References = {}): string[][] {
   const tasks = unique(results.map((r) => r.task));
   const metrics = new Map(results.filter((r) => r.metric !== "").map((r) => [r.task, r.metric]));
-  const extra = pluginColumns(results);
+  const extra = extraColumns(results);
   const heading = [
     "method",
     ...tasks.map((task) => (metrics.has(task) ? `${task} (${metrics.get(task) ?? ""})` : task)),
@@ -68,7 +79,7 @@ export function summaryTable(results: readonly RunResult[], references: Referenc
   ];
   const rows = summarise(results).map((summary) => [
     ...summaryRow(summary, tasks),
-    ...extra.map(({ field, format }) => optional(summary[field], format)),
+    ...extra.map(({ cell }) => cell(summary)),
   ]);
   const known = tasks.map((task) => references[task]);
   return known.every((score) => score === undefined)
@@ -76,8 +87,8 @@ export function summaryTable(results: readonly RunResult[], references: Referenc
     : [heading, ...rows, referenceRow(known, heading.length)];
 }
 
-function pluginColumns(results: readonly RunResult[]): readonly PluginColumn[] {
-  return PLUGIN_COLUMNS.filter(({ field }) => results.some((result) => result[field] !== undefined));
+function extraColumns(results: readonly RunResult[]): readonly ExtraColumn[] {
+  return EXTRA_COLUMNS.filter(({ field }) => results.some((result) => result[field] !== undefined));
 }
 
 function referenceRow(scores: readonly (number | undefined)[], columns: number): string[] {
@@ -105,10 +116,6 @@ function summaryRow(summary: MethodSummary, tasks: readonly string[]): string[] 
     optional(summary.stepMilliseconds, (time) => time.toFixed(1)),
     optional(summary.peakMemoryBytes, (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`),
   ];
-}
-
-function optional(value: number | null, format: (value: number) => string): string {
-  return value === null ? "–" : format(value);
 }
 
 /** Null where a task has no score. */
@@ -147,6 +154,7 @@ function summarise(results: readonly RunResult[]): MethodSummary[] {
       ),
       learningShare: meanOrNull(own.map((r) => r.learningShare)),
       pluginMilliseconds: meanOrNull(own.map((r) => r.pluginMilliseconds)),
+      frozen: own[0]?.frozen ?? "float32",
       failed: own.filter((r) => r.status === "error").length,
     };
   });
@@ -169,7 +177,7 @@ export function plainTable(rows: readonly (readonly string[])[]): string {
   return rows.map(line).join("\n");
 }
 
-export function markdownReport({ title, runs, results, references, published }: ReportInput): string {
+export function markdownReport({ title, runs, results, references, published, picture }: ReportInput): string {
   const details = results.map((r) => [
     r.method,
     r.task,
@@ -185,7 +193,8 @@ export function markdownReport({ title, runs, results, references, published }: 
     `# ${title}`,
     settingsParagraph(runs),
     markdownTable(summaryTable(results, references)),
-    [SCORES_MEANING, ...pluginColumns(results).map(({ meaning }) => meaning)].join(" "),
+    [SCORES_MEANING, ...extraColumns(results).map(({ meaning }) => meaning)].join(" "),
+    ...frozenSection(runs, results, picture),
     ...(published === undefined
       ? []
       : ["## Published", published.source, markdownTable(publishedTable(results, published))]),
@@ -203,6 +212,13 @@ export function markdownReport({ title, runs, results, references, published }: 
   ].join("\n\n");
 }
 
+function frozenSection(runs: readonly RunSpec[], results: readonly RunResult[], picture?: string): string[] {
+  const pairs = frozenPairs(runs, results);
+  if (pairs.length === 0) return [];
+  const curves = picture === undefined ? [] : [`![Training loss of each pair](${picture})`];
+  return ["## Frozen weights", markdownTable(differenceTable(pairs)), DIFFERENCES_MEANING, ...curves];
+}
+
 function settingsParagraph(runs: readonly RunSpec[]): string {
   const first = runs[0];
   if (first === undefined) return "No runs.";
@@ -210,10 +226,16 @@ function settingsParagraph(runs: readonly RunSpec[]): string {
   const plugins = unique(
     runs.flatMap((r) => (r.plugins === undefined ? [] : `${r.method} ${JSON.stringify(r.plugins)}`)),
   );
+  const frozen = unique(
+    runs.flatMap((r) =>
+      r.frozen === undefined ? [] : `${r.method} ${typeof r.frozen === "string" ? r.frozen : JSON.stringify(r.frozen)}`,
+    ),
+  );
   const processor = cpus()[0]?.model.trim() ?? "unknown processor";
   return [
     `Base model: ${first.model ?? "@peftjs/base-mini"}. ${first.trainRows} training rows, ${first.epochs} epochs, batch ${first.batchSize}, at most ${first.maxLength} tokens, AdamW (decay ${first.weightDecay}), linear schedule with ${100 * first.warmupFraction} % warm-up; learning rates: ${rates}.`,
     ...(plugins.length === 0 ? [] : [`Training plug-ins: ${plugins.join(", ")}.`]),
+    ...(frozen.length === 0 ? [] : [`Frozen weights, where not float32: ${frozen.join(", ")}.`]),
     `Engine: ${first.engine}. Machine: ${cpus().length} × ${processor}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB, Node ${process.version}.`,
   ].join("\n");
 }
@@ -224,12 +246,4 @@ export function markdownTable(rows: readonly (readonly string[])[]): string {
   );
   const rule = heading.map((_, column) => (column === 0 ? "---" : "---:"));
   return [heading, rule, ...body].map((row) => `| ${row.join(" | ")} |`).join("\n");
-}
-
-function percent(score: number): string {
-  return (100 * score).toFixed(1);
-}
-
-function unique<T>(values: readonly T[]): T[] {
-  return [...new Set(values)];
 }

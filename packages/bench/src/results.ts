@@ -1,4 +1,6 @@
+import { FROZEN_TYPES } from "@peftjs/models";
 import { z } from "zod";
+import { FrozenSetting } from "./frozen.ts";
 
 /** One run of the comparison, as written to results.json. Figures of a run that failed are null. */
 export const RunResult = z.object({
@@ -19,6 +21,10 @@ export const RunResult = z.object({
   learningShare: z.number().optional(),
   /** Where a plug-in chooses the blocks that learn: time before a step, mean over the steps. Not part of `stepMilliseconds`. */
   pluginMilliseconds: z.number().optional(),
+  /** How frozen weights were held; absent: in float32. */
+  frozen: z.enum(FROZEN_TYPES).optional(),
+  /** Losses of the training steps: the means of at most 60 stretches that are equally long. */
+  losses: z.array(z.number()).optional(),
   /** Wall time of the run, loading and evaluation included. */
   seconds: z.number(),
   status: z.enum(["ok", "error"]),
@@ -35,6 +41,8 @@ export const RunSpec = z.object({
   methodConfig: z.record(z.string(), z.unknown()),
   /** Training plug-ins and their settings. */
   plugins: z.record(z.string(), z.record(z.string(), z.unknown())).optional(),
+  /** How frozen weights are held; absent: in float32. */
+  frozen: FrozenSetting.optional(),
   task: z.string(),
   seed: z.int(),
   /** Model folder; null for the embedded one. */

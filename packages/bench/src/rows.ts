@@ -1,4 +1,5 @@
 import type { MethodsFile, RowSettings } from "./experiment.ts";
+import type { FrozenSetting } from "./frozen.ts";
 import { unknownName } from "./unknownName.ts";
 
 /** What rows of the table can be made of. */
@@ -16,6 +17,8 @@ export interface Row {
   readonly config: Readonly<Record<string, unknown>>;
   /** Configs by plug-in. */
   readonly plugins: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Absent where nothing says it. */
+  readonly frozen?: FrozenSetting;
 }
 
 const SEPARATOR = "+";

@@ -6,6 +6,7 @@ import { createEngine } from "@peftjs/engine";
 import { evaluate } from "@peftjs/train";
 import type { StepEvent } from "@peftjs/train";
 import { registeredMethods } from "./methods.ts";
+import { typeOf } from "./frozen.ts";
 import { pluginsOf } from "./plugins.ts";
 import type { RunResult, RunSpec } from "./results.ts";
 import { mean, median } from "./statistics.ts";
@@ -14,6 +15,7 @@ import { evaluationPlan, openTextModel } from "./session/textModel.ts";
 
 /** Steps left out of the step time: programs are compiled and caches filled in them. */
 const WARM_UP_STEPS = 5;
+const LOSS_POINTS = 60;
 
 /**
  * One run of the comparison in this process: fine-tunes on the task's training rows, keeps the epoch that is best on the dev
@@ -31,6 +33,7 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     maxLength: spec.maxLength,
     seed: spec.seed,
     newHead: true,
+    frozen: spec.frozen,
   });
   const steps: StepEvent[] = [];
   const { model } = await fineTune({
@@ -67,6 +70,8 @@ export async function runOne(spec: RunSpec): Promise<RunResult> {
     // Node gives kibibytes on every platform.
     peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
     ...steeringFigures(steps, model.plugins),
+    ...(spec.frozen === undefined ? {} : { frozen: typeOf(spec.frozen) }),
+    losses: lossCurve(steps),
     seconds: (performance.now() - started) / 1000,
     status: "ok",
   };
@@ -78,6 +83,15 @@ function finiteScore(metrics: Readonly<Record<string, number>>, name: string): n
   throw new PeftError(
     "SCORE_INVALID",
     `The ${name} on the test rows is ${String(score)}. Lower the learning rate in experiments/methods.yaml.`,
+  );
+}
+
+/** Means of stretches of the run, in five digits: enough to see and to compare curves by. */
+function lossCurve(steps: readonly StepEvent[]): number[] {
+  const points = Math.min(steps.length, LOSS_POINTS);
+  const start = (point: number): number => Math.floor((point * steps.length) / points);
+  return Array.from({ length: points }, (_, point) =>
+    Number(mean(steps.slice(start(point), start(point + 1)).map(({ loss }) => loss)).toPrecision(5)),
   );
 }
 

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { typeOf } from "./frozen.ts";
 import { workerArguments } from "./paths.ts";
 import { RunResult } from "./results.ts";
 import type { RunSpec } from "./results.ts";
@@ -86,6 +87,7 @@ function failedRun(spec: RunSpec, error: string, started: number): RunResult {
     method: spec.method,
     task: spec.task,
     seed: spec.seed,
+    ...(spec.frozen === undefined ? {} : { frozen: typeOf(spec.frozen) }),
     metric: "",
     score: null,
     trainableParameters: null,

@@ -78,6 +78,21 @@ describe("a run with plug-ins", () => {
   });
 });
 
+describe("a run on a base of eight bits", () => {
+  it("says so, and loses little of the way that the loss takes in float32", async () => {
+    const [exact, held] = plan({ methods: ["lora", "lora+int8"], tasks: ["bshift"] });
+    expect(held).toEqual({ ...exact, method: "lora+int8", variantOf: "lora", frozen: "int8" });
+    const [one, other] = [RunResult.parse(await runOne(exact!)), RunResult.parse(await runOne(held!))];
+    expect(one).not.toHaveProperty("frozen");
+    expect(other.frozen).toBe("int8");
+    // 64 rows in batches of 16, so a point for each step.
+    expect(one.losses).toHaveLength(4);
+    expect(other.losses).not.toEqual(one.losses);
+    // Around ln 2, of outputs that are a few per cent off.
+    other.losses!.forEach((loss, step) => expect(Math.abs(loss - one.losses![step]!)).toBeLessThan(0.02));
+  });
+});
+
 describe("the comparison", () => {
   it("runs in processes of its own and reports an error beside a result", async () => {
     const runs = plan({ methods: ["lora"], tasks: ["bshift"] });
@@ -126,7 +141,7 @@ describe("presets", () => {
   it("quick compares methods alone, and gives a run the rows that it always had", () => {
     const quick = planned("quick");
     expect(quick).toHaveLength(21);
-    for (const run of quick) expect(run).not.toHaveProperty("plugins");
+    for (const run of quick) for (const field of ["plugins", "frozen"]) expect(run).not.toHaveProperty(field);
     expect(quick[0]?.trainRows).toBe(2272);
   });
 
@@ -149,6 +164,19 @@ describe("presets", () => {
       ["lora", "dora", "series", "parallel", "rocoft"].flatMap((row) => [row, `${row}+ist`, `${row}+rst`]),
     );
     expect(planned("ist")[0]).toEqual(planned("full").find(({ method }) => method === "lora"));
+  });
+
+  it("int8 compares each method in float32 and in eight bits, and nothing else differs", () => {
+    const rows = ["lora", "dora", "rocoft"];
+    expect(rowsOf("int8")).toEqual(rows.flatMap((row) => [row, `${row}+int8`]));
+    const runs = planned("int8");
+    expect(runs).toHaveLength(54);
+    const exact = new Map(runs.map((run) => [runKey(run), run]));
+    for (const run of runs.filter(({ frozen }) => frozen !== undefined)) {
+      const { variantOf: method = "", frozen, ...rest } = run;
+      expect({ ...rest, method }).toEqual(exact.get(runKey({ ...run, method })));
+      expect(frozen).toBe("int8");
+    }
   });
 
   it("attention compares all three roles with two at four ratios, beside what was published", () => {
