@@ -1,4 +1,5 @@
 import type { Named, StoredTensor } from "@peftjs/core";
+import { isInt8 } from "@peftjs/core";
 import type { Groups } from "./engine.ts";
 
 /** One leaf of a `Groups` value. */
@@ -25,7 +26,11 @@ export function regroup<T>(list: readonly Leaf<T>[], names: readonly string[] = 
 /** Two calls with equal signatures can share a program. */
 export function signatureOf(args: Groups<StoredTensor>): string {
   const described = leaves(args).map(
-    ({ group, name, value }) => `${group}/${name}:${value.dtype}[${value.shape.join(",")}]`,
+    ({ group, name, value }) => `${group}/${name}:${typeOf(value)}[${value.shape.join(",")}]`,
   );
   return [...Object.keys(args), ...described].join(";");
+}
+
+function typeOf(tensor: StoredTensor): string {
+  return isInt8(tensor) ? `int8/${tensor.axis}/${tensor.backward}` : tensor.dtype;
 }

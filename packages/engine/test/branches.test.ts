@@ -27,7 +27,7 @@ interface Placed {
 
 /** Where the nodes of the function's program are. */
 function placed(fn: TensorFunction, args: Args): Placed {
-  const { nodes } = lowerFunction({ fn, args, overwrites: [] }).emit;
+  const { nodes } = lowerFunction({ fn, args, overwrites: [], largest: null }).emit;
   const branches = nodes.filter(({ type }) => type === "If").map((node) => thenOf(node).nodes);
   return { outside: nodes.filter(({ type }) => type !== "If"), branches };
 }
@@ -162,6 +162,7 @@ describe("branches", () => {
       }),
       args: argsOf(),
       overwrites: [],
+      largest: null,
     }).emit;
     const otherwise = nodes.find(({ type }) => type === "If")?.attributes["else_branch"] as OnnxGraph;
     expect(types(otherwise.nodes)).toEqual(["Expand"]);

@@ -1,4 +1,4 @@
-import type { Graph, GraphInput, GraphNode } from "./graph.ts";
+import type { Graph, GraphInput, GraphNode, Storage } from "./graph.ts";
 import { inputOf, Value } from "./graph.ts";
 import { postOrder, scheduleForRuntime } from "./memory/schedule.ts";
 import { gatedBy, isGate } from "./simplify/gates.ts";
@@ -97,19 +97,25 @@ interface Context {
   readonly readOutside: ReadonlySet<Value>;
 }
 
+function scalesOf(storage: Storage | undefined): Value[] {
+  return storage?.type === "int8" ? [storage.scales] : [];
+}
+
 /** One node with a graph of its own, which reads nothing but the node's inputs and constants. */
 function writeBranch(members: readonly GraphNode[], { graph, draft, readOutside }: Context): void {
   const body = new Draft(graph);
   const made = new Set(members.flatMap(({ outputs }) => outputs));
   const operands = (node: GraphNode): readonly Value[] => (isGate(node) ? [inputOf(node, "x")] : node.inputs);
-  const captured = [...new Set(members.flatMap(operands))].filter(
-    (value) => value.constant === null && !made.has(value),
-  );
+  const storages = new Map(graph.inputs.map(({ value, storage }) => [value, storage]));
+  const read = [...new Set(members.flatMap(operands))].filter((value) => value.constant === null && !made.has(value));
+  const captured = [...new Set([...read, ...read.flatMap((value) => scalesOf(storages.get(value)))])];
+  const parameters = new Map(captured.map((value) => [value, new Value(value)]));
+  for (const [value, parameter] of parameters) body.stand(value, parameter);
   const inputs = captured.map((value, i): GraphInput => {
-    const parameter = new Value(value);
-    body.stand(value, parameter);
-    const storage = graph.inputs.find((input) => input.value === value)?.storage;
-    return { group: "captured", name: String(i), value: parameter, ...(storage === undefined ? {} : { storage }) };
+    const input = { group: "captured", name: String(i), value: parameters.get(value) as Value };
+    const storage = storages.get(value);
+    if (storage?.type !== "int8") return storage === undefined ? input : { ...input, storage };
+    return { ...input, storage: { ...storage, scales: parameters.get(storage.scales) as Value } };
   });
   for (const node of members) {
     if (isGate(node)) body.stand(single(node), body.current(inputOf(node, "x")));

@@ -17,8 +17,8 @@ export interface OnnxResult {
 
 export type OnnxType = DType | "int64" | "uint32" | "uint8";
 
-/** Types of arguments that are widened before anything is computed. */
-export type OnnxStorage = "float16" | "bfloat16" | "uint16";
+/** Types of arguments that count as float32 and are stored otherwise. */
+export type OnnxStorage = "float16" | "bfloat16" | "uint16" | "int8";
 
 export interface OnnxNode {
   /** `kernel#index.part`: the kernel call that the node was written for. ONNX Runtime's errors name it. */
@@ -145,6 +145,7 @@ export class ProgramEmitter implements OnnxEmitter {
 export const ONNX_TYPE: Readonly<Record<OnnxType | OnnxStorage, number>> = {
   float32: 1,
   uint8: 2,
+  int8: 3,
   uint16: 4,
   int32: 6,
   int64: 7,

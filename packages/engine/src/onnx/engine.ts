@@ -55,7 +55,7 @@ class OnnxFunction implements CompiledFunction {
     const program = await this.programFor(args, overwrites);
     this.count.runs++;
     return program.run(args, into).catch((error: unknown) => {
-      throw runFailed(error, { fn: this.fn, args, overwrites });
+      throw runFailed(error, { fn: this.fn, args, overwrites, largest: program.largest });
     });
   }
 

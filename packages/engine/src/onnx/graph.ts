@@ -1,4 +1,4 @@
-import type { DType, HalfType } from "@peftjs/core";
+import type { DType, HalfType, Int8Tensor } from "@peftjs/core";
 
 export interface ValueType {
   readonly shape: readonly number[];
@@ -42,8 +42,17 @@ export interface GraphInput {
   readonly group: string;
   readonly name: string;
   readonly value: Value;
-  /** An argument that is stored in two bytes a value. Until it is widened (`widenAtUse`), it counts as what it is widened to. */
-  readonly storage?: HalfType;
+  /** How the argument is stored, if not as what it counts as: until it is read (`readStored`), as float32. */
+  readonly storage?: Storage;
+  /** The factors of an argument of eight bits, which are an argument of their own. */
+  readonly part?: "scales";
+}
+
+export type Storage = { readonly type: HalfType } | Int8Storage;
+
+export interface Int8Storage extends Pick<Int8Tensor, "axis" | "backward"> {
+  readonly type: "int8";
+  readonly scales: Value;
 }
 
 /** Nodes in an order in which they can be run. */

@@ -1,22 +1,22 @@
-import type { HalfType } from "@peftjs/core";
 import { PeftError, sizeOf } from "@peftjs/core";
 import type { OnnxConstant } from "./emitter.ts";
 import { ProgramEmitter } from "./emitter.ts";
-import type { Graph, GraphInput, GraphNode, Value } from "./graph.ts";
+import type { Graph, GraphInput, GraphNode, Storage, Value } from "./graph.ts";
 import { sameShape, uniformOf } from "./graph.ts";
 import { KernelCall } from "./kernels/definition.ts";
 import { BINARY_NAMES } from "./kernels/elementwise.ts";
 import { KERNELS } from "./kernels/registry.ts";
 import { castTo } from "./kernels/types.ts";
 import { describeNode } from "./trace/places.ts";
-import { widenAtUse } from "./widenAtUse.ts";
+import { readStored, type StoredOptions } from "./readStored.ts";
 
 export interface LoweredInput {
   readonly group: string;
   readonly name: string;
   readonly onnxName: string;
   readonly value: Value;
-  readonly storage?: HalfType;
+  readonly storage?: Storage;
+  readonly part?: GraphInput["part"];
 }
 
 /** An ONNX program before it is written: nodes, constants, and which of the graph's inputs it reads. */
@@ -29,8 +29,8 @@ export interface LoweredGraph {
 }
 
 /** Writes every node of the graph as ONNX. Inputs that nothing reads are left out. */
-export function lower(ordered: Graph): LoweredGraph {
-  const graph = widenAtUse(ordered);
+export function lower(ordered: Graph, options: StoredOptions = { largest: null }): LoweredGraph {
+  const graph = readStored(ordered, options);
   const emit = new ProgramEmitter();
   const used = new Set<Value>([
     ...graph.nodes.flatMap(({ inputs }) => inputs),
@@ -39,7 +39,8 @@ export function lower(ordered: Graph): LoweredGraph {
   const inputs = graph.inputs
     .filter(({ value }) => used.has(value))
     .map((input, i) => ({ ...input, onnxName: `in${i}` }));
-  const scope = { emit, names: new Map(inputs.map(({ value, onnxName }) => [value, onnxName])), calls: [] };
+  const names = new Map(inputs.map(({ value, onnxName }) => [value, onnxName]));
+  const scope = { emit, names, calls: [], options };
   return { emit, inputs, outputs: lowerNodes(graph, scope), calls: scope.calls };
 }
 
@@ -50,6 +51,7 @@ interface Scope {
   readonly names: Map<Value, string>;
   /** All calls so far. */
   readonly calls: GraphNode[];
+  readonly options: StoredOptions;
 }
 
 function lowerNodes(graph: Graph, scope: Scope): LoweredInput[] {
@@ -84,7 +86,7 @@ interface BranchNode extends Pick<GraphNode, "outputs"> {
 function branched({ outputs, body, origin }: BranchNode, args: readonly string[], scope: Scope): string[] {
   const { emit } = scope;
   const [open, ...captured] = args as [string, ...string[]];
-  const graph = widenAtUse(body);
+  const graph = readStored(body, scope.options);
   const names = new Map(scope.names);
   graph.inputs.forEach(({ value }, i) => void names.set(value, captured[i] as string));
   const then = emit.graph(() => lowerNodes(graph, { ...scope, names }));

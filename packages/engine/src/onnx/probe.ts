@@ -1,11 +1,14 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { float32, PeftError } from "@peftjs/core";
+import type { Named, StoredTensor } from "@peftjs/core";
+import { float32, PeftError, quantize } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { env, InferenceSession, listSupportedBackends, Tensor } from "onnxruntime-node";
+import { env, InferenceSession, listSupportedBackends } from "onnxruntime-node";
 import type { Device } from "../devices.ts";
 import type { Groups } from "../engine.ts";
+import { argumentOf } from "./arguments.ts";
 import { lower } from "./lower.ts";
+import type { StoredOptions } from "./readStored.ts";
 import { simplify } from "./simplify/simplify.ts";
 import { trace } from "./trace/trace.ts";
 import { writeModel } from "./writer.ts";
@@ -33,20 +36,53 @@ export async function probeDevice(device: Device): Promise<void> {
 
 const version = env.versions.node ?? env.versions.common;
 
-/** In a session of its own: the errors of a program speak of the caller's function. */
-async function addTwoNumbers(device: Device): Promise<number | undefined> {
+function addTwoNumbers(device: Device): Promise<number | undefined> {
   const pair = { a: float32([1], [1]), b: float32([2], [1]) };
-  const sum = ({ pair: { a, b } = {} }: Groups<tf.Tensor>): Groups<tf.Tensor> => ({
-    out: { sum: tf.add(a as tf.Tensor, b as tf.Tensor) },
-  });
-  const lowered = lower(simplify(trace(sum, { pair })));
+  const sum = ({ a, b }: Named<tf.Tensor>): tf.Tensor => tf.add(a as tf.Tensor, b as tf.Tensor);
+  return runOnce(sum, pair, { device, largest: null });
+}
+
+let known: Promise<number> | undefined;
+
+/**
+ * The largest integer that a product multiplies with numbers of eight bits, or null where there is no such product. Processors without
+ * instructions for it (x86 before VNNI) add two products of an unsigned and a signed byte in 16 bits, which holds them only when
+ * one of them has seven bits.
+ */
+export async function largestFactor(device: Device): Promise<number | null> {
+  if (device !== "cpu") return null;
+  known ??= holdsPairs().then((holds) => (holds ? 127 : 63));
+  return known;
+}
+
+/** Whether the sum of the largest products is right. */
+async function holdsPairs(): Promise<boolean> {
+  const terms = 64;
+  const ones = float32(new Float32Array(terms * 16).fill(1), [16, terms]);
+  const pair = { a: ones, w: quantize(ones, { axis: 0 }) };
+  const product = ({ a, w }: Named<tf.Tensor>): tf.Tensor => tf.matMul(a as tf.Tensor, w as tf.Tensor, false, true);
+  const sum = await runOnce(product, pair, { device: "cpu", largest: 127 });
+  return Math.abs((sum ?? 0) - terms) < 1;
+}
+
+/** First value of a function's result, in a session of its own: the errors of a program speak of the caller's function. */
+async function runOnce(
+  fn: (args: Named<tf.Tensor>) => tf.Tensor,
+  args: Named<StoredTensor>,
+  { device, largest }: StoredOptions & { readonly device: Device },
+): Promise<number | undefined> {
+  const whole = ({ in: named = {} }: Groups<tf.Tensor>): Groups<tf.Tensor> => ({ out: { value: fn(named) } });
+  const lowered = lower(simplify(trace(whole, { in: args })), { largest });
   const session = await InferenceSession.create(writeModel(lowered), {
     executionProviders: [device],
     logSeverityLevel: 3,
   });
   try {
-    const numbers = lowered.inputs.map(({ onnxName }, i) => [onnxName, new Tensor("float32", [i + 1], [1])]);
-    const results = await session.run(Object.fromEntries(numbers) as InferenceSession.FeedsType);
+    const feeds = lowered.inputs.map((input) => [
+      input.onnxName,
+      argumentOf(args[input.name] as StoredTensor, input.part),
+    ]);
+    const results = await session.run(Object.fromEntries(feeds) as InferenceSession.FeedsType);
     return Object.values(results)[0]?.data[0] as number;
   } finally {
     await session.release();

@@ -1,14 +1,17 @@
 import type { HostTensor, StoredTensor } from "@peftjs/core";
-import { InferenceSession, Tensor } from "onnxruntime-node";
+import { isInt8 } from "@peftjs/core";
+import type { Tensor } from "onnxruntime-node";
+import { InferenceSession } from "onnxruntime-node";
 import type { Device } from "../devices.ts";
 import type { Groups, TensorFunction } from "../engine.ts";
 import type { Leaf } from "../groups.ts";
-import { regroup } from "../groups.ts";
-import { carrierOf } from "./halves.ts";
+import { leaves, regroup } from "../groups.ts";
+import { argumentOf } from "./arguments.ts";
 import type { ValueType } from "./graph.ts";
 import type { LoweredInput } from "./lower.ts";
 import { freeNow } from "./memory/freeNow.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
+import { largestFactor } from "./probe.ts";
 import { lowerFunction, programInvalid } from "./programErrors.ts";
 import { writeModel } from "./writer.ts";
 
@@ -36,6 +39,7 @@ interface Place {
   readonly name: string;
   readonly onnxName: string;
   readonly type: ValueType;
+  readonly part: LoweredInput["part"];
 }
 
 interface Places {
@@ -50,17 +54,24 @@ export class Program {
   private readonly outputs: readonly Place[];
   readonly traceMilliseconds: number;
   readonly openMilliseconds: number;
+  /** Of the integers that are multiplied with arguments of eight bits. */
+  readonly largest: number | null;
 
   private constructor(
     session: InferenceSession,
     places: Places,
-    times: Pick<Program, "traceMilliseconds" | "openMilliseconds">,
+    {
+      traceMilliseconds,
+      openMilliseconds,
+      largest,
+    }: Pick<Program, "traceMilliseconds" | "openMilliseconds" | "largest">,
   ) {
     this.session = session;
     this.inputs = places.inputs;
     this.outputs = places.outputs;
-    this.traceMilliseconds = times.traceMilliseconds;
-    this.openMilliseconds = times.openMilliseconds;
+    this.traceMilliseconds = traceMilliseconds;
+    this.openMilliseconds = openMilliseconds;
+    this.largest = largest;
   }
 
   static async build(
@@ -69,7 +80,8 @@ export class Program {
     { overwrites, returnMemory, ...settings }: ProgramSettings,
   ): Promise<Program> {
     const started = performance.now();
-    const source = { fn, args, overwrites };
+    const largest = leaves(args).some(({ value }) => isInt8(value)) ? await largestFactor(settings.device) : null;
+    const source = { fn, args, overwrites, largest };
     const lowered = lowerFunction(source);
     const bytes = writeModel(lowered);
     const traced = performance.now();
@@ -96,17 +108,19 @@ export class Program {
       throw programInvalid(error, source);
     });
     const times = { traceMilliseconds: traced - started, openMilliseconds: performance.now() - traced };
-    return new Program(session, { inputs: lowered.inputs.map(placeOf), outputs: lowered.outputs.map(placeOf) }, times);
+    const places = { inputs: lowered.inputs.map(placeOf), outputs: lowered.outputs.map(placeOf) };
+    return new Program(session, places, { ...times, largest });
   }
 
   async run(args: Groups<StoredTensor>, into: Groups<HostTensor>): Promise<Groups<HostTensor>> {
     const feeds: Record<string, Tensor> = {};
-    for (const { group, name, onnxName } of this.inputs)
-      feeds[onnxName] = ortTensor(args[group]?.[name] as StoredTensor);
+    for (const { group, name, onnxName, part } of this.inputs) {
+      feeds[onnxName] = argumentOf(args[group]?.[name] as StoredTensor, part);
+    }
     const fetches: Record<string, Tensor | null> = {};
     for (const { group, name, onnxName } of this.outputs) {
       const target = into[group]?.[name];
-      fetches[onnxName] = target === undefined ? null : ortTensor(target);
+      fetches[onnxName] = target === undefined ? null : argumentOf(target);
     }
     const results = await this.session.run(feeds, fetches);
     return regroup(this.outputs.map((output) => leafOf(output, results, into)));
@@ -119,8 +133,8 @@ export class Program {
 }
 
 /** Without the value, which would keep the whole graph. */
-function placeOf({ group, name, onnxName, value: { shape, dtype } }: LoweredInput): Place {
-  return { group, name, onnxName, type: { shape, dtype } };
+function placeOf({ group, name, onnxName, part, value: { shape, dtype } }: LoweredInput): Place {
+  return { group, name, onnxName, part, type: { shape, dtype } };
 }
 
 function leafOf(
@@ -134,16 +148,4 @@ function leafOf(
   // ONNX Runtime's binding hands out a copy of what it has written to the target.
   freeNow(data.buffer as ArrayBuffer);
   return { group, name, value: target };
-}
-
-const wrapped = new WeakMap<StoredTensor, Tensor>();
-
-/** ONNX Runtime's view of the same memory. */
-function ortTensor(tensor: StoredTensor): Tensor {
-  let view = wrapped.get(tensor);
-  if (view === undefined) {
-    view = new Tensor(carrierOf(tensor.dtype), tensor.data as Float32Array, [...tensor.shape]);
-    wrapped.set(tensor, view);
-  }
-  return view;
 }

@@ -10,13 +10,14 @@ import { feedForwardInTurns } from "./memory/inTurns.ts";
 import { orderInPlace } from "./memory/inPlace.ts";
 import type { Overwrite } from "./memory/overwrites.ts";
 import { scheduleForRuntime } from "./memory/schedule.ts";
+import type { StoredOptions } from "./readStored.ts";
 import { simplify } from "./simplify/simplify.ts";
 import { typesOf } from "./trace/failures.ts";
 import { describeNode } from "./trace/places.ts";
 import { trace } from "./trace/trace.ts";
 
 /** What a program is made from. */
-export interface ProgramSource {
+export interface ProgramSource extends StoredOptions {
   readonly fn: TensorFunction;
   readonly args: Groups<StoredTensor>;
   readonly overwrites: readonly Overwrite[];
@@ -29,7 +30,7 @@ export interface ProgramSource {
 export function lowerFunction(source: ProgramSource): LoweredGraph {
   const graph = trace(source.fn, source.args);
   try {
-    return lower(arranged(graph, source));
+    return lower(arranged(graph, source), source);
   } catch {
     return lowerWithPlaces(source);
   }
@@ -42,7 +43,7 @@ function arranged(graph: Graph, { overwrites }: ProgramSource): Graph {
 }
 
 function lowerWithPlaces(source: ProgramSource): LoweredGraph {
-  return lower(arranged(trace(source.fn, source.args, { withPlaces: true }), source));
+  return lower(arranged(trace(source.fn, source.args, { withPlaces: true }), source), source);
 }
 
 /** ONNX Runtime does not take the program. */

@@ -8,7 +8,7 @@ import type {
   OnnxType,
 } from "./emitter.ts";
 import { ONNX_TYPE } from "./emitter.ts";
-import { carrierOf } from "./halves.ts";
+import { carrierOf } from "./arguments.ts";
 import type { LoweredGraph, LoweredInput } from "./lower.ts";
 import { ProtobufWriter } from "./protobuf.ts";
 
@@ -97,7 +97,7 @@ function writeValue(
   message: ProtobufWriter,
   { onnxName, value: { shape, dtype }, storage }: OnnxResult & Pick<LoweredInput, "storage">,
 ): void {
-  const carried: OnnxType | OnnxStorage = storage === undefined ? dtype : carrierOf(storage);
+  const carried: OnnxType | OnnxStorage = storage === undefined ? dtype : carrierOf(storage.type);
   message.text(1, onnxName).message(2, (type) =>
     type.message(1, (tensor) => {
       tensor.int(1, ONNX_TYPE[carried]).message(2, (dimensions) => {

@@ -7,6 +7,7 @@ import { ELEMENTWISE } from "./elementwise.ts";
 import { FUSED } from "./fused.ts";
 import { GENERATING } from "./generating.ts";
 import { INDEXING } from "./indexing.ts";
+import { INTEGER_PRODUCT } from "./integerProduct.ts";
 import { MATMUL } from "./matmul.ts";
 import { NORMALIZATION } from "./normalization.ts";
 import { POOLING } from "./pooling.ts";
@@ -29,6 +30,7 @@ const kernels = new Map<string, KernelDefinition>(
     ...SCATTERING,
     ...INDEXING,
     ...MATMUL,
+    ...INTEGER_PRODUCT,
     ...COMPOSITES,
     ...CONVOLUTION,
     ...DILATION,

@@ -1,24 +1,29 @@
-import type { OnnxEmitter } from "../emitter.ts";
 import { ONNX_TYPE } from "../emitter.ts";
-import type { KernelDefinition } from "./definition.ts";
+import type { KernelDefinition, LoweringCall } from "./definition.ts";
 
-/** What makes float32 values of frozen weights that are stored in two bytes each (`widenAtUse`). */
+/** What makes float32 values of frozen weights that are stored in one or two bytes each (`readStored`). */
 export const WIDENING: readonly KernelDefinition[] = [
   {
     // `shape` is x's own, handed on as late as the values are to be widened: x seen through it cannot be read earlier.
     name: "PeftWiden",
     infer: (call) => [call.input("x")],
-    lower: ({ call, args: [x = "", shape], emit }) => {
-      const from = call.text("from");
-      if (shape === undefined) return [widened(emit, x, from)];
-      const late = widened(emit, emit.op("Reshape", [x, emit.cast(shape, "int64")]), from);
+    lower: (context) => {
+      const { call, args, emit } = context;
+      const [x = ""] = args;
+      const shape = args[call.inputNames.indexOf("shape")];
+      if (shape === undefined) return [widened(context, x)];
+      const late = widened(context, emit.op("Reshape", [x, emit.cast(shape, "int64")]));
       // ONNX Runtime joins a product with the sum behind it only where it knows all shapes beforehand.
       return [emit.op("Reshape", [late, emit.ints(call.input("x").shape)])];
     },
   },
 ];
 
-function widened(emit: OnnxEmitter, bits: string, from: string): string {
+function widened({ call, args, emit }: LoweringCall, bits: string): string {
+  const from = call.text("from");
   if (from === "float16") return emit.cast(bits, "float32");
-  return emit.cast(emit.op("BitCast", [bits], { attributes: { to: BigInt(ONNX_TYPE.bfloat16) } }), "float32");
+  if (from === "bfloat16")
+    return emit.cast(emit.op("BitCast", [bits], { attributes: { to: BigInt(ONNX_TYPE.bfloat16) } }), "float32");
+  const scales = args[call.inputNames.indexOf("scales")] as string;
+  return emit.op("DequantizeLinear", [bits, scales], { attributes: { axis: BigInt(call.number("axis")) } });
 }

@@ -1,4 +1,4 @@
-import type { StoredTensor } from "@peftjs/core";
+import type { Int8Tensor, StoredTensor } from "@peftjs/core";
 import { PeftError, sizeOf } from "@peftjs/core";
 import type { Groups } from "../../engine.ts";
 
@@ -8,6 +8,7 @@ const ARRAYS = {
   bool: Uint8Array,
   float16: Uint16Array,
   bfloat16: Uint16Array,
+  int8: Int8Array,
 } as const satisfies Record<StoredTensor["dtype"], unknown>;
 
 /** Tensors that were found to be right: an argument of every step is looked at once. */
@@ -51,7 +52,7 @@ function checkTensor(where: string, tensor: unknown): asserts tensor is StoredTe
   if (array === undefined) {
     throw new PeftError(
       "DTYPE_UNSUPPORTED",
-      `The argument ${where} has the type ${String(dtype)}. A program knows float32, int32 and bool, and widens float16 and bfloat16.`,
+      `The argument ${where} has the type ${String(dtype)}. A program knows float32, int32 and bool, and reads float16, bfloat16 and int8.`,
     );
   }
   if (!(data instanceof array)) {
@@ -68,6 +69,16 @@ function checkTensor(where: string, tensor: unknown): asserts tensor is StoredTe
       `The argument ${where} of shape [${shape?.join(", ")}] has ${data.length} values, expected ${expected}.`,
     );
   }
+  if (dtype === "int8") checkScales(where, tensor as Int8Tensor);
+}
+
+function checkScales(where: string, { shape, axis, scales }: Int8Tensor): void {
+  if (shape.length === 2 && scales instanceof Float32Array && scales.length === shape[axis]) return;
+  throw new PeftError(
+    "SHAPE_MISMATCH",
+    `The argument ${where} of shape [${shape.join(", ")}] is of eight bits and has ${kindOf(scales)} of ${String(scales?.length)} factors along axis ${axis}, ` +
+      `expected a matrix with one for each of its ${String(shape[axis])} output channels. quantize of @peftjs/core makes them.`,
+  );
 }
 
 function isObject(value: unknown): value is object {

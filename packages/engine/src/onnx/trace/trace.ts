@@ -1,12 +1,12 @@
 import type { StoredTensor } from "@peftjs/core";
-import { isHalf, PeftError } from "@peftjs/core";
+import { isHalf, isInt8, PeftError } from "@peftjs/core";
 import { activateCpu } from "@peftjs/core/internal";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Groups, TensorFunction } from "../../engine.ts";
 import type { Leaf } from "../../groups.ts";
 import { leaves, regroup } from "../../groups.ts";
-import type { Graph, GraphInput } from "../graph.ts";
-import { Value } from "../graph.ts";
+import type { Graph, GraphInput, Storage } from "../graph.ts";
+import { Value, type ValueType } from "../graph.ts";
 import { KERNELS } from "../kernels/registry.ts";
 import { checkArguments } from "./arguments.ts";
 import { Recording, registerTraceKernel, TRACE_BACKEND, TraceBackend } from "./backend.ts";
@@ -69,7 +69,7 @@ function record(fn: TensorFunction, args: Groups<StoredTensor>, { backend, recor
   const variables = Object.values(tf.engine().state.registeredVariables);
   const tensors = leaves(args).map((leaf) => {
     const stored = leaf.value;
-    const value = recording.live.add(new Value(isHalf(stored) ? { shape: stored.shape, dtype: "float32" } : stored));
+    const value = recording.live.add(new Value(countedAs(stored)));
     recording.inputs.set(value, leaf);
     return { ...leaf, value: tensorOf(value, backend) };
   });
@@ -80,11 +80,26 @@ function record(fn: TensorFunction, args: Groups<StoredTensor>, { backend, recor
   for (const variable of variables) {
     if (recording.live.has(variable.dataId)) throw capturedTensor(variable, "A tensor that is assigned to");
   }
-  const inputs = [...recording.inputs].map(([value, leaf]): GraphInput => {
-    const place = { group: leaf.group, name: leaf.name, value };
-    return isHalf(leaf.value) ? { ...place, storage: leaf.value.dtype } : place;
-  });
+  const inputs = [...recording.inputs].flatMap(([value, leaf]) => graphInputs(value, leaf));
   return { inputs, nodes: recording.nodes, outputs };
+}
+
+/** What an argument is inside the function. */
+function countedAs(stored: StoredTensor): ValueType {
+  return isHalf(stored) || isInt8(stored) ? { shape: stored.shape, dtype: "float32" } : stored;
+}
+
+function graphInputs(value: Value, { group, name, value: stored }: Leaf<StoredTensor>): GraphInput[] {
+  const place = { group, name, value };
+  if (isHalf(stored)) return [{ ...place, storage: { type: stored.dtype } }];
+  if (!isInt8(stored)) return [place];
+  const { axis, backward } = stored;
+  const scales = new Value({ shape: [stored.scales.length], dtype: "float32" });
+  const storage: Storage = { type: "int8", axis, backward, scales };
+  return [
+    { ...place, storage },
+    { group, name, value: scales, part: "scales" },
+  ];
 }
 
 function resultValue({ group, name, value }: Leaf<tf.Tensor>, { live }: Recording): Value {

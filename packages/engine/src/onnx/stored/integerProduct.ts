@@ -1,0 +1,49 @@
+import { sizeOf } from "@peftjs/core";
+import type { GraphNode, Value } from "../graph.ts";
+import { inputOf } from "../graph.ts";
+import { makeNode, single } from "../simplify/rewrite.ts";
+import type { Reading, StoredArgument } from "./argument.ts";
+
+const PRODUCTS: ReadonlySet<string> = new Set(["BatchMatMul", "Linear"]);
+
+export interface IntegerProductOptions {
+  readonly largest: number | null;
+  readonly place: Reading;
+}
+
+/**
+ * The product a·W (+ bias) or a·Wᵀ (+ bias) of a matrix a and one of eight bits as a product of integers; null for other products, and
+ * where W's gradients are to be float32. The result stays the same value.
+ *
+ * Where the factors s belong to the result's columns (the forward pass of a layer), y = (a·dataᵀ)·s. Where they belong to what is summed
+ * over (its backward pass), y = (a·s)·data. So one copy of W serves both; a product wants the terms of the sum first, for which the
+ * one that finds them last reads a transposed copy that lives no longer than itself.
+ */
+export function integerProduct(
+  node: GraphNode,
+  stored: ReadonlyMap<Value, StoredArgument>,
+  { largest, place }: IntegerProductOptions,
+): GraphNode | null {
+  if (largest === null || !PRODUCTS.has(node.kernel)) return null;
+  const [a, b] = [inputOf(node, "a"), inputOf(node, "b")];
+  const argument = stored.get(b);
+  const storage = argument?.storage;
+  const isPlain = node.attributes["transposeA"] !== true && a.shape.length === 2 && !stored.has(a);
+  if (argument === undefined || storage?.type !== "int8" || !isPlain || sizeOf(single(node).shape) === 0) return null;
+  const isTransposed = node.attributes["transposeB"] === true;
+  const summedAxis = isTransposed ? 1 : 0;
+  const isBackward = storage.axis === summedAxis;
+  if (isBackward && storage.backward === "float32") return null;
+  const [bias] = node.kernel === "Linear" ? [inputOf(node, "bias")] : [];
+  const inputs = {
+    a,
+    b: isTransposed ? argument.transposed(place) : argument.narrow,
+    scales: storage.scales,
+    ...(bias === undefined ? {} : { bias }),
+  };
+  const attributes = { largest, scaled: isBackward ? "terms" : "columns", alpha: node.attributes["alpha"] ?? 1 };
+  return {
+    ...makeNode("PeftIntegerProduct", Object.keys(inputs), Object.values(inputs), attributes),
+    outputs: node.outputs,
+  };
+}
