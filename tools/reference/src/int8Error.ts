@@ -1,0 +1,183 @@
+import { modelPath } from "@peftjs/base-mini";
+import { fineTune, openTextModel, registeredMethods, trainingPlan } from "@peftjs/bench";
+import { quantize, widen } from "@peftjs/core";
+import type { BaseModel, HostTensor } from "@peftjs/core";
+import { loadTask } from "@peftjs/data";
+import { createEngine } from "@peftjs/engine";
+import type { CompiledFunction } from "@peftjs/engine";
+import * as tf from "@tensorflow/tfjs-core";
+import { capture } from "./int8/capture.ts";
+import type { Captured } from "./int8/capture.ts";
+import {
+  columnSizes,
+  layerProducts,
+  matrixOf,
+  product,
+  relativeError,
+  rounded,
+  roundedBeside,
+  scaleColumns,
+  smoothing,
+} from "./int8/schemes.ts";
+import type { LayerProduct, Matrix, RelativeError } from "./int8/schemes.ts";
+
+/**
+ * Errors of single linear layers whose weights are held in eight bits, y = x·Wᵀ and dx = dy·W, on activations and gradients of a model that
+ * is being trained: prints tables of ‖y₈ − y‖/‖y‖ and ‖dx₈ − dx‖/‖dx‖ in percent for several ways of rounding x and dy.
+ *
+ *   npx tsx --conditions=@peftjs/source tools/reference/src/int8Error.ts [TASK] [STEPS]
+ */
+const [taskName = "bshift", steps = "60"] = process.argv.slice(2);
+
+/** How x and dy are rounded. */
+const SCHEMES: Readonly<Record<string, (matrix: Matrix) => Matrix>> = {
+  "W alone": (matrix) => matrix,
+  "per tensor": (matrix) => rounded(matrix, "tensor"),
+  "per row": (matrix) => rounded(matrix, "row"),
+  "4 beside": (matrix) => roundedBeside(matrix, 4),
+  "16 beside": (matrix) => roundedBeside(matrix, 16),
+};
+const SMOOTHED = "smoothed";
+const ENGINE = "engine";
+const COLUMNS = [...Object.keys(SCHEMES), SMOOTHED, ENGINE];
+/** Outliers made on purpose: two features of every norm are this much larger. */
+const OUTLIER = 30;
+
+type Errors = Readonly<Record<string, { readonly forward: RelativeError; readonly backward: RelativeError }>>;
+
+interface Layer {
+  readonly captured: Captured;
+  readonly x: Matrix;
+  readonly dy: Matrix;
+  readonly weight: Matrix;
+}
+
+const engine = await createEngine({ kind: "onnx" });
+const { base, batch } = await trainedModel();
+const layers = (await capture(base, batch, engine)).map((captured): Layer => {
+  const weight = matrixOf(widen(base.parameters.get(captured.site.weight) as HostTensor));
+  return { captured, x: matrixOf(captured.x), dy: matrixOf(captured.dy), weight };
+});
+/** y and dx of one layer, as the engine computes them in a training step. */
+const step = engine.compile(({ frozen = {}, inputs = {} }) => {
+  const [w, x, dy] = [frozen["w"], inputs["x"], inputs["dy"]] as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
+  return { outputs: { y: tf.matMul(x, w, false, true), dx: tf.matMul(dy, w) } };
+});
+const plain = await errorsOf(layers, () => 1);
+const readers = layers.filter(({ captured: { site } }) => ["query", "key", "value", "ffnUp"].includes(site.role));
+const readersPlain = plain.filter((_, i) => readers.includes(layers[i] as Layer));
+const outliers = await errorsOf(readers, (feature, features) =>
+  feature === Math.floor(features / 3) || feature === Math.floor((2 * features) / 3) ? OUTLIER : 1,
+);
+await step.dispose();
+print();
+
+/** The pretrained model after some steps with LoRA on a task, and a batch that comes next. */
+async function trainedModel(): Promise<{
+  readonly base: BaseModel;
+  readonly batch: Readonly<Record<string, HostTensor>>;
+}> {
+  const task = loadTask(taskName);
+  const text = await openTextModel({ folder: modelPath, scheme: task, maxLength: 64, seed: 0, newHead: true });
+  const { model } = await fineTune({
+    ...{
+      text,
+      engine,
+      method: registeredMethods().get("lora"),
+      methodConfig: { rank: 8, alpha: 16 },
+      train: task.train,
+      batchSize: 16,
+      seed: 0,
+    },
+    training: { maxSteps: Number(steps), learningRate: 2e-3, warmupRatio: 0.1 },
+  });
+  return {
+    base: model.mergeAndUnload(),
+    batch: trainingPlan(text, task.dev, { batchSize: 16, seed: 1 }).batchAt(0),
+  };
+}
+
+/** `gain`: factor of a feature that goes into the layers, whose weights are divided by it. */
+async function errorsOf(
+  all: readonly Layer[],
+  gain: (feature: number, features: number) => number,
+): Promise<readonly Errors[]> {
+  const found: Errors[] = [];
+  for (const layer of all) found.push(await layerErrors(layer, (feature) => gain(feature, layer.x.columns)));
+  return found;
+}
+
+async function layerErrors({ x, dy, weight }: Layer, gain: (feature: number) => number): Promise<Errors> {
+  const [larger, smaller] = [scaleColumns(x, gain), scaleColumns(weight, (j) => 1 / gain(j))];
+  const factors = Array.from({ length: x.columns }, (_, j) => 1 / gain(j));
+  const held = layerProducts({ x, dy, weight }, factors);
+  const even = smoothing(larger, smaller).map((c, j) => c / gain(j));
+  const smoothed = layerProducts({ x, dy, weight }, even);
+  const [y, dx] = [product(held.forward.exact), product(held.backward.exact)];
+  const both = (
+    { forward, backward }: { readonly forward: LayerProduct; readonly backward: LayerProduct },
+    round: (matrix: Matrix) => Matrix,
+  ): Errors[string] => ({
+    forward: relativeError(product({ ...forward.held, left: round(forward.held.left) }), y),
+    backward: relativeError(product({ ...backward.held, left: round(backward.held.left) }), dx),
+  });
+  const ours = await ofEngine(step, { x: larger, dy, weight: smaller });
+  return {
+    ...Object.fromEntries(Object.entries(SCHEMES).map(([name, round]) => [name, both(held, round)])),
+    [SMOOTHED]: both(smoothed, (matrix) => rounded(matrix, "row")),
+    [ENGINE]: {
+      forward: relativeError(ours.y, y),
+      backward: relativeError(scaleColumns(ours.dx, gain), dx),
+    },
+  };
+}
+
+async function ofEngine(
+  program: CompiledFunction,
+  { x, dy, weight }: Readonly<Record<"x" | "dy" | "weight", Matrix>>,
+): Promise<{ readonly y: Matrix; readonly dx: Matrix }> {
+  const host = ({ rows, columns, data }: Matrix): HostTensor => ({
+    ...{ dtype: "float32", shape: [rows, columns], data: Float32Array.from(data) },
+  });
+  const frozen = { w: quantize(host(weight), { axis: 0 }) };
+  const { outputs = {} } = await program.run({ frozen, inputs: { x: host(x), dy: host(dy) } });
+  return { y: matrixOf(outputs["y"] as HostTensor), dx: matrixOf(outputs["dx"] as HostTensor) };
+}
+
+function print(): void {
+  const sizes = `x [n, in] of ${[...new Set(layers.map(({ x }) => `[${x.rows}, ${x.columns}]`))].join(", ")}`;
+  console.log(`${taskName}, batch 16 after ${steps} steps with LoRA; ${sizes}. Percent, forward / backward.\n`);
+  row(["layer", ...COLUMNS, "largest column"]);
+  row(["---", ...COLUMNS.map(() => "---:"), "---:"]);
+  for (const [i, { captured, x, dy }] of layers.entries())
+    row([
+      captured.site.path.replace(/^.*layer\./u, ""),
+      ...cells([plain[i] as Errors], "whole"),
+      `${spread(x)} / ${spread(dy)}`,
+    ]);
+  row(["mean", ...cells(plain, "whole"), ""]);
+  row(["mean over rows", ...cells(plain, "rows"), ""]);
+  console.log(`\nLayers that read a norm, as they are and with two features of it ${OUTLIER} times larger.\n`);
+  row(["mean of layers", ...COLUMNS]);
+  row(["---", ...COLUMNS.map(() => "---:")]);
+  row(["as they are", ...cells(readersPlain, "whole")]);
+  row(["as they are, over rows", ...cells(readersPlain, "rows")]);
+  row(["two outliers", ...cells(outliers, "whole")]);
+  row(["two outliers, over rows", ...cells(outliers, "rows")]);
+}
+
+function row(cells: readonly string[]): void {
+  console.log(`| ${cells.join(" | ")} |`);
+}
+
+function cells(all: readonly Errors[], of: keyof RelativeError): string[] {
+  const mean = (column: string, direction: "forward" | "backward"): string =>
+    ((100 * all.reduce((sum, errors) => sum + (errors[column]?.[direction][of] ?? 0), 0)) / all.length).toFixed(2);
+  return COLUMNS.map((column) => `${mean(column, "forward")} / ${mean(column, "backward")}`);
+}
+
+/** The largest value of the largest column over that of the median one. */
+function spread(matrix: Matrix): string {
+  const sorted = [...columnSizes(matrix)].sort((a, b) => a - b);
+  return ((sorted.at(-1) as number) / (sorted[sorted.length >> 1] as number)).toFixed(1);
+}
