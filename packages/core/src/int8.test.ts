@@ -75,6 +75,24 @@ describe.each([0, 1] as const)("quantize along axis %s", (axis) => {
 });
 
 describe("quantize", () => {
+  it("has one factor for each output channel, whichever axis that is", () => {
+    const matrix = float32([1, -2, 0.5, 0, 0, 0, 254, 127, -3], [3, 3]);
+    const rows = quantize(matrix, { axis: 0 });
+    expect([...rows.data]).toEqual([64, -127, 32, 0, 0, 0, 127, 64, -2]);
+    expect([...rows.scales]).toEqual([Math.fround(2 / 127), 0, 2]);
+    const columns = quantize(matrix, { axis: 1 });
+    expect([...columns.data]).toEqual([0, -2, 21, 0, 0, 0, 127, 127, -127]);
+    expect([...columns.scales]).toEqual([2, 1, Math.fround(3 / 127)]);
+  });
+
+  it("rounds ties to even, so that −W is quantized as W is", () => {
+    const { data } = quantize(float32([127, 0.5, 1.5, 2.5, -0.5, -1.5], [1, 6]), { axis: 0 });
+    expect([...data]).toEqual([127, 0, 2, 2, 0, -2]);
+    const tensor = random(16, 16);
+    const negated = quantize({ ...tensor, data: (tensor.data as Float32Array).map((value) => -value) }, { axis: 0 });
+    expect([...negated.data].map((value) => 0 - value)).toEqual([...quantize(tensor, { axis: 0 }).data]);
+  });
+
   it.each([Number.NaN, Infinity, -Infinity])("refuses %s wherever it stands", (bad) => {
     for (const i of [0, 3, 5]) {
       const tensor = float32(

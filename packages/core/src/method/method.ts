@@ -16,7 +16,7 @@ export type * from "./contexts.ts";
 export type QuantizedBase = "output" | "values" | false;
 
 /** What a method can do; the conformance suite checks each claim and each refusal. */
-export interface Capabilities<Config extends object = object> {
+export interface Capabilities {
   /** The change can be added to the base weights: `delta` is given, or the method trains base parameters themselves. */
   readonly merge: boolean;
   /** Several adapters of this method may be active at once. */
@@ -27,8 +27,8 @@ export interface Capabilities<Config extends object = object> {
   readonly needsData?: boolean;
   /** `forward` applies `responseScale` itself: its response is not what it adds to the layer's output. Default: false. */
   readonly ownResponse?: boolean;
-  /** A function where it follows from the config. Default: "output". */
-  readonly quantizedBase?: QuantizedBase | ((config: Config) => QuantizedBase);
+  /** A function of the method's config where it follows from that. Default: "output". */
+  readonly quantizedBase?: QuantizedBase | ((config: never) => QuantizedBase);
 }
 
 /** A config field in adapter_config.json: its key, or the key and how the value is written there. */
@@ -70,7 +70,7 @@ export interface Method<Config extends object = object> {
   readonly package: string;
   readonly config: z.ZodType<Config>;
   readonly wire: Wire<Config>;
-  readonly capabilities: Capabilities<Config>;
+  readonly capabilities: Capabilities;
   /** Other types of adapter file that its adapters can be written as, or read from. */
   readonly interchange?: readonly Interchange<Config>[];
   /** The config with what follows from the model where it says nothing, e.g. targets by architecture. Default: as it is. */
@@ -115,11 +115,11 @@ export interface Method<Config extends object = object> {
 }
 
 /** What a method under a config makes of weights in eight bits. */
-export function quantizedBase<Config extends object>(
-  { capabilities: { quantizedBase: claim = "output" } }: Pick<Method<Config>, "capabilities">,
-  config: Config,
+export function quantizedBase(
+  { capabilities: { quantizedBase: claim = "output" } }: Pick<Method, "capabilities">,
+  config: object,
 ): QuantizedBase {
-  return typeof claim === "function" ? claim(config) : claim;
+  return typeof claim === "function" ? claim(config as never) : claim;
 }
 
 /** Keeps the config type of a method; adds nothing at run time. */

@@ -4,7 +4,16 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { fixtures, publicAdapters, publicNames, readAll, temporary } from "../../test/safetensors.ts";
-import { float32, int32, SafetensorsFile, writeSafetensors, type HostTensor } from "../index.ts";
+import {
+  float32,
+  int32,
+  quantize,
+  SafetensorsFile,
+  widen,
+  writeSafetensors,
+  type HostTensor,
+  type StoredTensor,
+} from "../index.ts";
 
 installMatchers();
 
@@ -63,5 +72,26 @@ describe("writeSafetensors", () => {
     ]);
     await expect(writeSafetensors(join(temporary, "broken.safetensors"), broken)).rejects.toThrow("gone");
     expect((await readdir(temporary)).filter((name) => name.includes("broken"))).toEqual([]);
+  });
+
+  it("keeps eight bits on request, and writes them as float32 otherwise", async () => {
+    const path = join(temporary, "int8.safetensors");
+    const held = quantize(float32([1, -2, 0.5, 0, 0, 0.25], [2, 3]), { axis: 1, backward: "float32" });
+    const tensors = new Map<string, StoredTensor>([
+      ["w", held],
+      ["b", float32([1], [1])],
+    ]);
+    await writeSafetensors(path, tensors, { keepInt8: true });
+    const file = await SafetensorsFile.open(path);
+    expect(file.names).toEqual(["b", "w.scales", "w"]);
+    expect(file.info("w").dtype).toBe("I8");
+    expect(await file.int8("w", held)).toEqual(held);
+    // As every other reader sees it: whole numbers.
+    expect(await file.tensor("w")).toEqual(int32([...held.data], [2, 3]));
+    await expect(file.int8("w", { axis: 0 })).rejects.toMatchObject({ code: "SAFETENSORS_INVALID" });
+    await expect(file.int8("b", held)).rejects.toMatchObject({ code: "TENSOR_MISSING" });
+    await file.close();
+    await writeSafetensors(path, tensors);
+    expect((await readAll(await SafetensorsFile.open(path))).get("w")).toEqual(widen(held));
   });
 });

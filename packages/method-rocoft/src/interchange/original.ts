@@ -95,8 +95,10 @@ async function attachOriginal(model: PeftModel, { name, adapted, values }: Attac
     for (const [short, tensor] of Object.entries(tensors))
       (short === "indices" ? adapter.buffers : adapter.params).set(`${path}.${short}`, tensor);
   }
-  for (const [each, { kind, tensor }] of adapter.overrides)
-    adapter.overrides.set(each, { kind, tensor: values.get(each) ?? tensor });
+  for (const [each, override] of adapter.overrides) {
+    const tensor = values.get(each);
+    if (tensor !== undefined) adapter.overrides.set(each, { ...override, tensor });
+  }
   model.refresh();
   return adapter;
 }
