@@ -13,6 +13,7 @@ export { fromPretrained } from "./io/fromPretrained.ts";
 export type { FromPretrainedOptions, PretrainedModel } from "./io/fromPretrained.ts";
 export { FROZEN_TYPES } from "./io/frozen.ts";
 export type { Frozen, FrozenOptions, FrozenType } from "./io/frozen.ts";
+export { bytesByType } from "./io/hold.ts";
 export type { LoadReport } from "./io/loadWeights.ts";
 export { savePretrained } from "./io/savePretrained.ts";
 export type { SavedDType, SavePretrainedOptions } from "./io/savePretrained.ts";

@@ -1,4 +1,4 @@
-import { narrow, PeftError, quantize, widen, type StoredTensor } from "@peftjs/core";
+import { isInt8, narrow, PeftError, quantize, widen, type StoredTensor } from "@peftjs/core";
 import type { Held } from "./frozen.ts";
 
 /** The values of the parameter `name` as they are to be held. Throws `NOT_FINITE` for those that eight bits cannot hold. */
@@ -22,4 +22,18 @@ function quantized(tensor: StoredTensor, name: string, held: Extract<Held, { typ
     if (!(error instanceof PeftError)) throw error;
     throw new PeftError(error.code, `${name}: ${error.message}`, { cause: error });
   }
+}
+
+/** Bytes that a model's parameters take in memory, by their type; what is tied counts once. */
+export function bytesByType({
+  parameters,
+}: {
+  readonly parameters: ReadonlyMap<string, StoredTensor>;
+}): Partial<Record<StoredTensor["dtype"], number>> {
+  const bytes: Partial<Record<StoredTensor["dtype"], number>> = {};
+  for (const tensor of new Set(parameters.values())) {
+    const factors = isInt8(tensor) ? tensor.scales.byteLength : 0;
+    bytes[tensor.dtype] = (bytes[tensor.dtype] ?? 0) + tensor.data.byteLength + factors;
+  }
+  return bytes;
 }

@@ -1,9 +1,11 @@
 import {
   createGenerator,
   isHalf,
+  isInt8,
   PeftError,
   type Architecture,
   type Head,
+  type Int8Tensor,
   type ParameterSpec,
   type StoredTensor,
   type TensorSource,
@@ -12,10 +14,11 @@ import { outputSize } from "../encoder/family.ts";
 import { initialise } from "../init.ts";
 import { ownParameters } from "../model.ts";
 import { heldAs, type FrozenPlan, type Held } from "./frozen.ts";
-import { hold } from "./hold.ts";
+import { frozenCache, type CachedWeight, type FrozenCache } from "./frozenCache.ts";
+import { bytesByType, hold } from "./hold.ts";
 import { belongsToHead, isBuffer, modelName } from "./names.ts";
 
-/** What did not go one to one from the file to the model. */
+/** What did not go one to one from the file to the model, and what became of it there. */
 export interface LoadReport {
   /** Parameters of the head that the file lacks: drawn fresh. */
   readonly missing: readonly string[];
@@ -23,6 +26,10 @@ export interface LoadReport {
   readonly unexpected: readonly string[];
   /** Parameters whose shape in the file differs: drawn fresh because `ignoreMismatchedSizes` was given. */
   readonly reinitialised: readonly string[];
+  /** Bytes that the parameters take in memory, by their type. */
+  readonly frozen: Readonly<Partial<Record<StoredTensor["dtype"], number>>>;
+  /** Whether the quantized weights came from the cache, or were made and written there. Null without one. */
+  readonly cache: "read" | "written" | null;
 }
 
 export interface LoadContext {
@@ -44,21 +51,58 @@ export async function loadWeights(
   const { names, unexpected } = resolveNames(file.names, context);
   const own = ownParameters(context.specs);
   checkComplete(own, names, context);
-  const generator = createGenerator(context.seed);
-  const parameters = new Map<string, StoredTensor>();
-  const missing: string[] = [];
-  const reinitialised: string[] = [];
+  const sources = new Map<string, string>();
   for (const spec of own) {
     const fileName = names.get(spec.name);
-    const fits = fileName !== undefined && hasShape(file, fileName, spec, context);
-    if (fileName === undefined) missing.push(spec.name);
-    else if (!fits) reinitialised.push(spec.name);
-    parameters.set(
-      spec.name,
-      fits ? await readHeld(file, fileName, { spec, held: heldAs(context.plan, spec) }) : initialise(spec, generator),
-    );
+    if (fileName !== undefined && hasShape(file, fileName, spec, context)) sources.set(spec.name, fileName);
   }
-  return { parameters, report: { missing, unexpected, reinitialised } };
+  const cache = await openCache(file, { own, sources, plan: context.plan });
+  const quantized = (await cache?.read()) ?? null;
+  const generator = createGenerator(context.seed);
+  const parameters = new Map<string, StoredTensor>();
+  for (const spec of own) {
+    const fileName = sources.get(spec.name);
+    const tensor =
+      fileName === undefined
+        ? initialise(spec, generator)
+        : (quantized?.get(spec.name) ?? (await readHeld(file, fileName, { spec, held: heldAs(context.plan, spec) })));
+    parameters.set(spec.name, tensor);
+  }
+  if (quantized === null) await cache?.write(new Map([...parameters].filter(isQuantized)));
+  const fresh = own.map(({ name }) => name).filter((name) => !sources.has(name));
+  const report: LoadReport = {
+    missing: fresh.filter((name) => !names.has(name)),
+    unexpected,
+    reinitialised: fresh.filter((name) => names.has(name)),
+    frozen: bytesByType({ parameters }),
+    cache: cache === null ? null : quantized === null ? "written" : "read",
+  };
+  return { parameters, report };
+}
+
+/** Where the weights that are to be held in eight bits are kept; null where none are, or no folder is named. */
+async function openCache(
+  source: TensorSource,
+  {
+    own,
+    sources,
+    plan,
+  }: {
+    readonly own: readonly ParameterSpec[];
+    readonly sources: ReadonlyMap<string, string>;
+    readonly plan: FrozenPlan;
+  },
+): Promise<FrozenCache | null> {
+  const weights = own.flatMap((spec): CachedWeight[] => {
+    const [fileName, held] = [sources.get(spec.name), heldAs(plan, spec)];
+    if (fileName === undefined || held.type !== "int8") return [];
+    return [{ name: spec.name, shape: spec.shape, fileName, axis: held.axis, backward: held.backward }];
+  });
+  return plan.cache === undefined || weights.length === 0 ? null : frozenCache(plan.cache, { source, weights });
+}
+
+function isQuantized(entry: [string, StoredTensor]): entry is [string, Int8Tensor] {
+  return isInt8(entry[1]);
 }
 
 /** Model name → file name. A tied tensor stands in for the parameter it shares memory with when that one is absent. */
