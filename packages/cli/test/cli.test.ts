@@ -141,28 +141,91 @@ describe("train, eval, predict, merge", () => {
     expect(weights("steered-on").equals(weights("steered"))).toBe(true);
   });
 
-  it("holds weights as --dtype says", async () => {
+  it("holds frozen weights as --frozen says", async () => {
     const [model, data] = [
       ["--model", at("model")],
       ["--data", at("dev.jsonl")],
     ];
-    const logits = async (adapter: string, ...dtype: readonly string[]): Promise<number[]> => {
-      const { code, stdout } = await run("predict", ...model, ...data, "--adapter", adapter, "--json", ...dtype);
-      expect(code).toBe(0);
+    const logits = async (adapter: string, ...frozen: readonly string[]): Promise<number[]> => {
+      const { code, stdout, stderr } = await run(
+        "predict",
+        ...model,
+        ...data,
+        "--adapter",
+        adapter,
+        "--json",
+        ...frozen,
+      );
+      expect(code, stderr).toBe(0);
       return stdout
         .trim()
         .split("\n")
         .flatMap((line) => (JSON.parse(line) as { logits: number[] }).logits);
     };
-    const out = at("half");
-    const flags = [...common, "--epochs", "1", "--dtype", "bfloat16", "--out", out];
-    expect((await run("train", ...model, ...data, ...flags)).code).toBe(0);
-    const [wide, half] = [await logits(out), await logits(out, "--dtype", "bfloat16")];
+    const train = async (out: string, ...flags: readonly string[]): Promise<void> => {
+      const { code, stderr } = await run(
+        "train",
+        ...model,
+        ...data,
+        ...common,
+        "--epochs",
+        "1",
+        "--out",
+        out,
+        ...flags,
+      );
+      expect(code, stderr).toBe(0);
+    };
+    await train(at("half"), "--frozen", "bfloat16");
+    const [wide, half] = [await logits(at("half")), await logits(at("half"), "--frozen", "bfloat16")];
     expect(half).not.toEqual(wide);
     half.forEach((logit, i) => expect(Math.abs(logit - wide[i]!)).toBeLessThan(0.05));
-    expect(await logits(out, "--dtype", "auto")).toEqual(wide);
-    const refused = await run("train", ...model, ...data, "--out", at("none"), "--dtype", "int8");
-    expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/dtype/u)]);
+    expect(await logits(at("half"), "--frozen", "auto")).toEqual(wide);
+    // A configuration file says it in the same words; the weights that were made for training are read again for predictions.
+    const cache = at("quantized");
+    writeFileSync(
+      at("eight.yaml"),
+      `frozen: int8\nfrozenExclude: [query]\nfrozenBackward: float32\nfrozenCache: ${cache}\n`,
+    );
+    await train(at("eight"), "--config", at("eight.yaml"));
+    expect(readdirSync(cache)).toHaveLength(1);
+    const eight = ["--frozen", "int8", "--frozen-cache", cache];
+    const exact = await logits(at("eight"));
+    const excluded = await logits(at("eight"), ...eight, "--frozen-exclude", "query");
+    const every = await logits(at("eight"), ...eight);
+    for (const held of [excluded, every]) {
+      expect(held).not.toEqual(exact);
+      held.forEach((logit, i) => expect(Math.abs(logit - exact[i]!)).toBeLessThan(0.05));
+    }
+    expect(excluded).not.toEqual(every);
+  });
+
+  it("merges an adapter of a run in eight bits onto the float32 weights", async () => {
+    const model = ["--model", at("model")];
+    const out = at("eight-merged");
+    const trained = await run(
+      "train",
+      ...model,
+      "--data",
+      at("dev.jsonl"),
+      ...common,
+      "--frozen",
+      "int8",
+      "--out",
+      at("eight-run"),
+    );
+    expect(trained.code, trained.stderr).toBe(0);
+    expect((await run("merge", ...model, "--adapter", at("eight-run"), "--out", out)).code).toBe(0);
+    const predict = async (...args: readonly string[]): Promise<number[]> => {
+      const { stdout } = await run("predict", "--data", at("dev.jsonl"), "--json", ...args);
+      return stdout
+        .trim()
+        .split("\n")
+        .flatMap((line) => (JSON.parse(line) as { logits: number[] }).logits);
+    };
+    const [merged, unmerged] = [await predict("--model", out), await predict(...model, "--adapter", at("eight-run"))];
+    // Float32's own rounding: eight bits would be off in the second or third digit.
+    merged.forEach((logit, i) => expect(Math.abs(logit - unmerged[i]!)).toBeLessThan(1e-5));
   });
 
   it("reads the configuration file, and the command line wins over it", async () => {

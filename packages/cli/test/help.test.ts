@@ -38,6 +38,16 @@ describe("help", () => {
     expect(head.stdout).toContain("--learning-rate <value>");
   });
 
+  it("says in every command that reads a base how it can be held", async () => {
+    for (const command of ["train", "eval", "predict", "kernels"]) {
+      const { stdout } = await run(command, "--help");
+      const flags = [...stdout.matchAll(/--frozen[\w-]*(?= <value>)/gu)].map(([flag]) => flag);
+      const backward = command === "train" || command === "kernels" ? ["--frozen-backward"] : [];
+      expect(flags).toEqual(["--frozen", "--frozen-embeddings", "--frozen-exclude", ...backward, "--frozen-cache"]);
+    }
+    expect((await run("merge", "--help")).stdout).not.toMatch(/--frozen </u);
+  });
+
   it("shows the options of the chosen plug-ins", async () => {
     const { stdout } = await run("train", "--use", "ist,attention-rates", "--use=galore", "--help");
     for (const flag of ["--ist-interval", "--attention-rates-lambda", "--galore-rank"]) expect(stdout).toContain(flag);

@@ -63,6 +63,20 @@ describe("kernels", () => {
     expect(page).not.toMatch(/<script|https?:|NaN/u);
   });
 
+  it("compares on a base in eight bits", async () => {
+    const args = ["--methods", "rocoft:rank=1,lora:rank=2", "--test-rows", "0", "--seeds", "1"];
+    for (const [out, ...frozen] of [["wide"], ["eight", "--frozen", "int8"]] as const) {
+      const { code, stderr } = await kernels(out, ...args, ...frozen);
+      expect(code, stderr).toBe(0);
+    }
+    const traces = (out: string): number[] => reportIn(out).methods.flatMap(({ traceKernel }) => traceKernel.flat());
+    const [wide, eight] = [traces("wide"), traces("eight")];
+    const largest = Math.max(...wide.map(Math.abs));
+    expect(eight).not.toEqual(wide);
+    // Gradients are a few per cent off, and a kernel is a product of two.
+    eight.forEach((value, i) => expect(Math.abs(value - wide[i]!)).toBeLessThan(0.1 * largest));
+  });
+
   it("follows a kernel while its method learns", async () => {
     const args = ["--methods", "rocoft:rank=1", "--laziness", "6", "--test-rows", "0", "--seeds", "1"];
     const { code, stderr } = await kernels("lazy", ...args);

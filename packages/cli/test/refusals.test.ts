@@ -59,6 +59,25 @@ describe("bad input", () => {
     ["an unknown command", "USAGE", /Did you mean train/, () => ["tarin"]],
     ["a setting of the wrong type", "CONFIG_INVALID", /rank/, () => train("--rank", "many")],
     ["a training option out of range", "CONFIG_INVALID", />0\s+→ at epochs/, () => train("--epochs", "-1")],
+    ["an unknown type of frozen weights", "CONFIG_INVALID", /"int8"[^]*at frozen/, () => train("--frozen", "int4")],
+    [
+      "a setting of eight bits without them",
+      "CONFIG_INVALID",
+      /--frozen-backward .* held in float32\. Add --frozen int8/,
+      () => train("--frozen-backward", "float32"),
+    ],
+    [
+      "a layer to exclude that is not there",
+      "TARGET_NOT_FOUND",
+      /"qeury".*Did you mean "query"/,
+      () => train("--frozen", "int8", "--frozen-exclude", "qeury"),
+    ],
+    [
+      "a type of frozen weights for predictions",
+      "CONFIG_INVALID",
+      /"int8"[^]*at frozen/,
+      () => ["predict", "--model", at("model"), "--data", at("dev.jsonl"), "--frozen", "int4"],
+    ],
     ["an option left out", "OPTION_MISSING", /--data/, () => ["train", "--model", at("model"), "--out", at("none")]],
     [
       "a number of labels that the model contradicts",

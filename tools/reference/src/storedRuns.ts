@@ -2,6 +2,9 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   bagOfWordsScores,
+  differenceTable,
+  frozenPairs,
+  lossPicture,
   markdownTable,
   planRuns,
   readExperiment,
@@ -16,7 +19,7 @@ import { listTasks } from "@peftjs/data";
 
 /**
  * Adds the finished runs of the folders that `npm run bench -- --preset PRESET --out FOLDER` wrote to packages/bench/results/PRESET.json,
- * and prints the table of packages/bench/README.md. Times and memory are left out: those runs were made beside other work.
+ * and prints the tables of packages/bench/README.md; the losses of runs that differ in how frozen weights are held alone go to PRESET.svg. Times and memory are left out: those runs were made beside other work.
  *
  *   npx tsx --conditions=@peftjs/source tools/reference/src/storedRuns.ts PRESET [FOLDER…]
  */
@@ -45,12 +48,18 @@ const planned = planRuns({
 const runs = planned.flatMap((run) => stored.get(runKey(run)) ?? []);
 writeFileSync(file, `[\n${runs.map((run) => JSON.stringify(run)).join(",\n")}\n]\n`);
 
-const [heading = [], ...rows] = summaryTable(
-  runs.map(({ result }) => result),
-  bagOfWordsScores(),
-);
-const kept = heading.flatMap((title, column) => (MEASURED.includes(title) ? [] : [column]));
-console.log(markdownTable([heading, ...rows].map((row) => kept.map((column) => row[column] ?? ""))));
+const specs = runs.map(({ spec }) => spec);
+const results = runs.map(({ result }) => result);
+const pairs = frozenPairs(specs, results);
+const tables = [summaryTable(results, bagOfWordsScores()), ...(pairs.length === 0 ? [] : [differenceTable(pairs)])];
+console.log(tables.map((table) => markdownTable(unmeasured(table))).join("\n\n"));
+const picture = lossPicture(pairs);
+if (picture !== null) writeFileSync(file.replace(/json$/u, "svg"), picture);
+
+function unmeasured([heading = [], ...rows]: readonly (readonly string[])[]): string[][] {
+  const kept = heading.flatMap((title, column) => (MEASURED.includes(title) ? [] : [column]));
+  return [heading, ...rows].map((row) => kept.map((column) => row[column] ?? ""));
+}
 
 function read(path: string): StoredRun[] {
   return StoredRun.array().parse(JSON.parse(readFileSync(path, "utf8")));

@@ -6,6 +6,7 @@ import { openAdapted } from "../adapted.ts";
 import { withAdaptedOptions } from "../options/adapted.ts";
 import type { AdaptedFlags } from "../options/adapted.ts";
 import { openEngine } from "../options/common.ts";
+import { readFrozen } from "../options/frozen.ts";
 
 /** `eval`: loss and metrics of a labelled file. */
 export function evalCommand(): Command {
@@ -15,7 +16,7 @@ export function evalCommand(): Command {
 }
 
 async function score(flags: AdaptedFlags): Promise<void> {
-  const { text, model } = await openAdapted(flags);
+  const { text, model } = await openAdapted({ ...flags, frozen: readFrozen(flags) });
   const { rows } = await readDataset(flags.data, { scheme: text.scheme });
   const { metrics } = await evaluate(model, await openEngine(flags), evaluationPlan(text, rows, flags.batchSize));
   const lines = Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);

@@ -6,16 +6,17 @@ import { readDataset } from "@peftjs/data";
 import type { DataRow, LabelScheme } from "@peftjs/data";
 import { kernelPage, kernelTable } from "@peftjs/method-rocoft/analysis";
 import type { KernelReport } from "@peftjs/method-rocoft/analysis";
-import { FROZEN_TYPES } from "@peftjs/models";
-import type { FrozenType } from "@peftjs/models";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { measureKernels } from "../kernels/measure.ts";
 import { chosenMethods } from "../kernels/methods.ts";
 import { listOfNames, openEngine, positiveInteger, withEngineOptions } from "../options/common.ts";
 import type { EngineFlags } from "../options/common.ts";
+import { fieldFlags, optionOf } from "../options/fields.ts";
+import { FrozenFields, readFrozen } from "../options/frozen.ts";
+import type { FrozenFlags } from "../options/frozen.ts";
 import { checkOut, writeOut } from "../output.ts";
 
-export interface KernelFlags extends EngineFlags {
+export interface KernelFlags extends EngineFlags, FrozenFlags {
   readonly model: string;
   readonly data: string;
   readonly out: string;
@@ -37,7 +38,6 @@ export interface KernelFlags extends EngineFlags {
   readonly parameterBlock?: number;
   readonly exampleBlock?: number;
   readonly maxLength?: number;
-  readonly frozen?: FrozenType;
   readonly overwrite: boolean;
   readonly json: boolean;
 }
@@ -85,9 +85,9 @@ export function kernelsCommand(): Command {
     )
     .option("--example-block <number>", "examples whose gradients are held at once (default: all)", positiveInteger)
     .option("--max-length <number>", "longer texts are cut to this many tokens", positiveInteger)
-    .addOption(new Option("--frozen <type>", "how weights are held in memory").choices(FROZEN_TYPES))
     .option("--overwrite", "replace what --out holds", false)
     .option("--json", "print the figures as one JSON object", false);
+  for (const field of fieldFlags(FrozenFields)) command.addOption(optionOf(field));
   return withEngineOptions(command).action(kernels);
 }
 
@@ -97,7 +97,7 @@ async function kernels(flags: KernelFlags): Promise<void> {
   const { rows, scheme } = await labelledRows(flags);
   const test = flags.test === undefined ? null : (await readDataset(flags.test, { scheme })).rows;
   const text: TextModel = await openTextModel({
-    ...{ folder: flags.model, scheme, maxLength: flags.maxLength, newHead: true, frozen: flags.frozen },
+    ...{ folder: flags.model, scheme, maxLength: flags.maxLength, newHead: true, frozen: readFrozen(flags) },
   });
   const report = await measureKernels({ text, rows, test, flags, methods, engine: await openEngine(flags) });
   await writeOut(flags.out, async (folder) => {

@@ -17,7 +17,9 @@ interface MergeFlags {
 /** `merge`: a model folder with the adapter inside, for programs that know nothing of adapters. */
 export function mergeCommand(): Command {
   return new Command("merge")
-    .description("Write a model folder with the adapter merged into the weights.")
+    .description(
+      "Write a model folder with the adapter merged into the weights, which are float32 here whatever a run with --frozen held them in.",
+    )
     .requiredOption("--model <folder>", "base model")
     .requiredOption("--adapter <folder>", "adapter written by train, or by the Python library")
     .requiredOption("--out <folder>", "where the model goes")
@@ -34,8 +36,8 @@ export function mergeCommand(): Command {
 
 async function merge(flags: MergeFlags): Promise<void> {
   checkOut(flags.out, flags.overwrite === true);
-  // The flag is the file's: the sum of weight and change is rounded, not the weight before it.
-  const { text, model } = await openAdapted({ ...flags, frozen: "float32" });
+  // Weights are float32 here, whatever the run held them in: their sum with the change is rounded, not they before it.
+  const { text, model } = await openAdapted(flags);
   const merged = model.mergeAndUnload({ safe: true });
   await writeOut(flags.out, async (folder) => {
     await savePretrained(merged, folder, { dtype: flags.dtype });

@@ -6,6 +6,7 @@ import { openAdapted } from "../adapted.ts";
 import { withAdaptedOptions } from "../options/adapted.ts";
 import type { AdaptedFlags } from "../options/adapted.ts";
 import { openEngine } from "../options/common.ts";
+import { readFrozen } from "../options/frozen.ts";
 
 /** `predict`: one line per row of the file, in its order. */
 export function predictCommand(): Command {
@@ -16,7 +17,7 @@ export function predictCommand(): Command {
 
 async function predict(flags: AdaptedFlags): Promise<void> {
   const { rows } = await readDataset(flags.data, { labels: "ignored" });
-  const { text, model } = await openAdapted(flags);
+  const { text, model } = await openAdapted({ ...flags, frozen: readFrozen(flags) });
   const { logits, predictions } = await evaluate(
     model,
     await openEngine(flags),

@@ -9,6 +9,7 @@ import { consoleLogger, evaluate } from "@peftjs/train";
 import { Command } from "commander";
 import { writeAdapterInfo } from "../adapterInfo.ts";
 import { openEngine } from "../options/common.ts";
+import { frozenOf } from "../options/frozen.ts";
 import { checkOut, writeOut } from "../output.ts";
 import { chosen, declareTrainOptions, resolveTrainOptions } from "./trainOptions.ts";
 import type { TrainOptions } from "./trainOptions.ts";
@@ -100,11 +101,9 @@ async function modelLabels(folder: string, scheme: LabelScheme): Promise<LabelSc
   return covers ? { kind: "classification", labels: head.labels } : scheme;
 }
 
-async function openBase(
-  { model, maxLength, newHead, frozen }: TrainOptions,
-  scheme: LabelScheme,
-  seed: number,
-): Promise<TextModel> {
+async function openBase(options: TrainOptions, scheme: LabelScheme, seed: number): Promise<TextModel> {
+  const { model, maxLength, newHead } = options;
+  const frozen = frozenOf(options);
   try {
     return await openTextModel({ folder: model, scheme, maxLength, seed, newHead, frozen });
   } catch (error) {

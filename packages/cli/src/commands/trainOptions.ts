@@ -1,15 +1,15 @@
 import { pluginNamed, registeredMethods, registeredPlugins } from "@peftjs/bench";
 import { parseConfig, PeftError } from "@peftjs/core";
 import type { AttachedPlugin, Method, TrainingPlugin } from "@peftjs/core";
-import { FROZEN_TYPES } from "@peftjs/models";
 import { parseTrainingConfig, TrainingConfig } from "@peftjs/train";
 import type { TrainingConfigInput } from "@peftjs/train";
 import type { Command } from "commander";
 import { Option } from "commander";
 import { z } from "zod";
 import { checkKeys, readConfigFile } from "../options/configFile.ts";
-import { camel, fieldFlags, kebab, readValue } from "../options/fields.ts";
+import { camel, fieldFlags, kebab, optionOf, parseFields, readValues } from "../options/fields.ts";
 import type { FieldFlag } from "../options/fields.ts";
+import { FrozenFields } from "../options/frozen.ts";
 import { listOfNames, required } from "../options/common.ts";
 
 /** Options of `train` that are neither training options nor the method's. */
@@ -42,7 +42,7 @@ const OwnOptions = z.strictObject({
     .boolean()
     .default(false)
     .describe("Start with a fresh head where the model's own has another number of labels."),
-  frozen: z.enum(FROZEN_TYPES).default("float32").describe("How weights are held in memory; auto: as in the file."),
+  ...FrozenFields.shape,
   checkpoints: z.string().optional().describe("Folder for checkpoints, to go on from with --resume."),
   resume: z.boolean().default(false).describe("Go on from the newest checkpoint."),
   engine: z.enum(["onnx", "eager"]).default("onnx").describe("How programs run."),
@@ -83,9 +83,7 @@ export function declareTrainOptions(command: Command, { method, plugins }: Chose
   ];
   for (const [heading, flags] of groups) {
     for (const flag of flags) {
-      const option = flag.isBoolean
-        ? new Option(`--${flag.flag}`, flag.description)
-        : new Option(`--${flag.flag} <value>`, flag.description);
+      const option = optionOf(flag);
       if (flag.field === "use") option.argParser(moreNames);
       command.addOption(option.helpGroup(heading));
       if (flag.isBoolean) command.addOption(new Option(`--no-${flag.flag}`).hideHelp());
@@ -189,7 +187,7 @@ export function resolveTrainOptions(
   required(values["model"], "--model", "./bert-base-uncased");
   required(values["data"], "--data", "train.jsonl");
   required(values["out"], "--out", "my-adapter");
-  const own = parseOwn(values);
+  const own = parseFields(OwnOptions, values);
   const training = readValues(merged, trainingFlags()) as TrainingConfigInput;
   parseTrainingConfig(training);
   const methodConfig = parseConfig(method, readValues(merged, methodFlags(method)));
@@ -198,23 +196,4 @@ export function resolveTrainOptions(
     config: parseConfig(plugin, readValues(merged, pluginFlags(plugin))),
   }));
   return { ...own, adapterMethod: method, methodConfig, plugins: configured, training };
-}
-
-function parseOwn(values: Record<string, unknown>): OwnOptions {
-  const parsed = OwnOptions.safeParse(values);
-  if (parsed.success) return parsed.data;
-  throw new PeftError(
-    "CONFIG_INVALID",
-    `The options are not valid:\n${z.prettifyError(parsed.error)}\nSee \`peftjs train --help\`.`,
-  );
-}
-
-/** The given options of one schema, by field. */
-function readValues(given: Readonly<Record<string, unknown>>, flags: readonly FieldFlag[]): Record<string, unknown> {
-  const values: Record<string, unknown> = {};
-  for (const flag of flags) {
-    const value = given[flag.option];
-    if (value !== undefined) values[flag.field] = typeof value === "string" ? readValue(flag, value) : value;
-  }
-  return values;
 }

@@ -1,19 +1,18 @@
-import { FROZEN_TYPES } from "@peftjs/models";
-import type { FrozenType } from "@peftjs/models";
-import { Option } from "commander";
 import type { Command } from "commander";
 import { listOfNames, positiveInteger, withEngineOptions } from "./common.ts";
 import type { EngineFlags } from "./common.ts";
+import { fieldFlags, optionOf } from "./fields.ts";
+import { FrozenFields } from "./frozen.ts";
+import type { FrozenFlags } from "./frozen.ts";
 
 /** Flags of the commands that run a trained model on the rows of a file. */
-export interface AdaptedFlags extends EngineFlags {
+export interface AdaptedFlags extends EngineFlags, FrozenFlags {
   readonly model: string;
   readonly adapter?: string;
   readonly data: string;
   readonly labels?: readonly string[];
   readonly batchSize: number;
   readonly maxLength?: number;
-  readonly frozen?: FrozenType;
   readonly json?: boolean;
 }
 
@@ -26,11 +25,8 @@ export function withAdaptedOptions(command: Command, help: { readonly data: stri
     .option("--labels <names>", "labels in the order of the logits, where no file says them", listOfNames)
     .option("--batch-size <number>", "rows of a batch", positiveInteger, 32)
     .option("--max-length <number>", "longer texts are cut to this many tokens", positiveInteger)
-    .addOption(
-      new Option("--frozen <type>", "how weights are held in memory; auto: as in the file (default: float32)").choices(
-        FROZEN_TYPES,
-      ),
-    )
     .option("--json", help.json);
+  // Nothing is multiplied backward here.
+  for (const field of fieldFlags(FrozenFields.omit({ frozenBackward: true }))) command.addOption(optionOf(field));
   return withEngineOptions(command);
 }

@@ -1,3 +1,5 @@
+import { PeftError } from "@peftjs/core";
+import { Option } from "commander";
 import { z } from "zod";
 
 /** A field of a schema, as the command line offers it. */
@@ -68,6 +70,34 @@ function pairsOf(text: string): Record<string, unknown> | undefined {
 function numbersOf(names: readonly string[]): number[] | undefined {
   const values = names.map(Number);
   return values.every(Number.isFinite) ? values : undefined;
+}
+
+/** The given options of one schema, by field. */
+export function readValues(
+  given: Readonly<Record<string, unknown>>,
+  flags: readonly FieldFlag[],
+): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const flag of flags) {
+    const value = given[flag.option];
+    if (value !== undefined) values[flag.field] = typeof value === "string" ? readValue(flag, value) : value;
+  }
+  return values;
+}
+
+/** Throws `CONFIG_INVALID` with the schema's own words. */
+export function parseFields<T>(schema: z.ZodType<T>, values: Readonly<Record<string, unknown>>): T {
+  const parsed = schema.safeParse(values);
+  if (parsed.success) return parsed.data;
+  throw new PeftError(
+    "CONFIG_INVALID",
+    `The options are not valid:\n${z.prettifyError(parsed.error)}\nSee \`--help\`.`,
+  );
+}
+
+/** The option of a field, with its text unread. */
+export function optionOf({ flag, isBoolean, description }: FieldFlag): Option {
+  return new Option(isBoolean ? `--${flag}` : `--${flag} <value>`, description);
 }
 
 /** targetModules → target-modules */
