@@ -37,7 +37,8 @@ export const rocoft: Method<RocoftConfig> = defineMethod<RocoftConfig>({
   package: "@peftjs/method-rocoft",
   config: RocoftConfig,
   wire: rocoftWire,
-  capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
+  // Scores, values that are trained themselves, and layers that are computed by way of the changed weight.
+  capabilities: { merge: true, multiAdapter: true, identityAtStart: true, quantizedBase: "values" },
   interchange: [asLora, asShira],
   resolve: resolveRocoft,
   targets: (config) => config,

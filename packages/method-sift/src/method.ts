@@ -20,7 +20,11 @@ export const sift: Method<SiftConfig> = defineMethod<SiftConfig>({
   package: "@peftjs/method-sift",
   config: SiftConfig,
   wire: siftWire,
-  capabilities: { merge: true, multiAdapter: true, identityAtStart: true, needsData: true },
+  // Layers are computed by way of the changed weight.
+  capabilities: {
+    ...{ merge: true, multiAdapter: true, identityAtStart: true, needsData: true },
+    quantizedBase: "values",
+  },
   targets: (config) => config,
   calibrate: select,
   init,

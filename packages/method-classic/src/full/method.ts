@@ -12,7 +12,8 @@ export const full: Method<FullConfig> = defineMethod<FullConfig>({
   package: "@peftjs/method-classic",
   config: FullConfig,
   wire: fullWire,
-  capabilities: { merge: true, multiAdapter: false, identityAtStart: true },
+  // It trains the weights themselves, as float32 copies.
+  capabilities: { merge: true, multiAdapter: false, identityAtStart: true, quantizedBase: "values" },
   // What is trained as a whole needs no copies of single modules.
   resolve: (config) => (isTargeted(config) ? config : { ...config, modulesToSave: [] }),
   targets: targetsOf,

@@ -16,7 +16,11 @@ export const promptTuning: Method<PromptTuningConfig> = defineMethod<PromptTunin
   package: "@peftjs/method-classic",
   config: PromptTuningConfig,
   wire: promptTuningWire,
-  capabilities: { merge: false, multiAdapter: true, identityAtStart: false },
+  // Other starts are rows of the table.
+  capabilities: {
+    ...{ merge: false, multiAdapter: true, identityAtStart: false },
+    quantizedBase: ({ promptTuningInit }: PromptTuningConfig) => (promptTuningInit === "RANDOM" ? "output" : "values"),
+  },
   targets: promptTarget,
   siteConfig: ({ site, config }) => withSizes(config, embeddingSizes(site)),
   init: (context) => ({ params: { table: startTable(context) } }),

@@ -7,13 +7,14 @@ import type { PromptTuningConfig } from "./config.ts";
  * The table P [n, H] that training starts from, drawn as torch does with the same seed.
  * @throws PeftError `CONFIG_INVALID` for TEXT without token ids, or ids that the vocabulary lacks.
  */
-export function startTable({ site, config, generator, weight, fromFile }: InitContext<PromptTuningConfig>): HostTensor {
+export function startTable(context: InitContext<PromptTuningConfig>): HostTensor {
+  const { site, config, generator, fromFile } = context;
   const { numVirtualTokens: count, promptTuningInit } = config;
   const table = normalTable([count, site.outFeatures], generator);
   if (promptTuningInit === "RANDOM" || fromFile === true) return table;
   const ids =
     promptTuningInit === "TEXT" ? textIds(config, site.inFeatures) : drawnIds(count, site.inFeatures, generator);
-  return embeddingRows(weight, ids);
+  return embeddingRows(context.weight, ids);
 }
 
 /** The text's ids, repeated or cut to n of them. */

@@ -1,4 +1,4 @@
-import { defineMethod } from "@peftjs/core";
+import { defineMethod, weightShape } from "@peftjs/core";
 import type { DeltaContext, ForwardContext, Method, Named, PenaltyContext, SiteContext } from "@peftjs/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { trainsBias } from "../lora/method.ts";
@@ -28,8 +28,8 @@ export const adalora: Method<AdaloraConfig> = defineMethod<AdaloraConfig>({
   forward,
   delta: (context: DeltaContext<AdaloraConfig>) => {
     const tensors = tensorsOf(context);
-    const { weight, site } = context;
-    return { weight: isEmpty(tensors) ? tf.zerosLike(weight) : adaloraDelta(tensors, site.layout) };
+    const { site } = context;
+    return { weight: isEmpty(tensors) ? tf.zeros(weightShape(site)) : adaloraDelta(tensors, site.layout) };
   },
   penalty,
   track: trackImportance,

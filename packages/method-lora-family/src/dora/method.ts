@@ -22,7 +22,8 @@ export const dora: Method<DoraConfig> = defineMethod<DoraConfig>({
   description: "DoRA: LoRA for the direction of the weights, and a magnitude per output.",
   config: DoraConfig,
   wire: doraWire,
-  capabilities: { ...shared.capabilities, ownResponse: true },
+  // The norm is that of the weight.
+  capabilities: { ...shared.capabilities, ownResponse: true, quantizedBase: "values" },
   init: initDora,
   forward,
   delta,

@@ -125,3 +125,8 @@ export function loraSiteConfig<Config extends LoraConfig>({ site, config }: Site
     alpha: patternValue(config.alphaPattern, site.path) ?? config.alpha,
   };
 }
+
+/** Whether A and B start as a part of the base weight, which is then without it. */
+export function takesFromWeight({ initLoraWeights }: LoraConfig): boolean {
+  return /^(?:pissa|olora)/u.test(String(initLoraWeights));
+}

@@ -15,7 +15,10 @@ export function initLora(context: InitContext<LoraConfig>): InitResult {
   checkBias(context);
   if (typeof init === "string" && init.startsWith("pissa")) return initPissa(context);
   if (init === "olora") return initOlora(context);
-  if (init === "eva") return initEva(context, initPlain({ ...context, config: { ...config, initLoraWeights: true } }));
+  if (init === "eva") {
+    const { site, generator } = context;
+    return initEva(context, initPlain({ site, generator, config: { ...config, initLoraWeights: true } }));
+  }
   return { params: initPlain(context) };
 }
 
@@ -36,7 +39,11 @@ function checkBias({ site, config: { loraBias, initLoraWeights } }: InitContext<
   }
 }
 
-function initPlain({ site, config, generator }: InitContext<LoraConfig>): Named<HostTensor> {
+function initPlain({
+  site,
+  config,
+  generator,
+}: Pick<InitContext<LoraConfig>, "site" | "config" | "generator">): Named<HostTensor> {
   if (site.kind === "embedding") return initEmbedding(site.path, site.inFeatures, site.outFeatures, config, generator);
   const { rank } = config;
   const constructed = {

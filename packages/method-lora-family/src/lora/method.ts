@@ -12,7 +12,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { combineLora } from "../combine/loraCombine.ts";
 import { calibrateEva } from "../eva/calibrate.ts";
 import { residualToLora } from "../pissa/convert.ts";
-import { factorNames, LoraConfig, loraScale, loraSiteConfig, loraWire } from "./config.ts";
+import { factorNames, LoraConfig, loraScale, loraSiteConfig, loraWire, takesFromWeight } from "./config.ts";
 import { initLora } from "./init.ts";
 import { loraDelta, loraEmbeddingUpdate, loraUpdate } from "./layer.ts";
 import type { LoraTensors } from "./layer.ts";
@@ -28,7 +28,10 @@ export const lora: Method<LoraConfig> = defineMethod<LoraConfig>({
   package: "@peftjs/method-lora-family",
   config: LoraConfig,
   wire: loraWire,
-  capabilities: { merge: true, multiAdapter: true, identityAtStart: true },
+  capabilities: {
+    ...{ merge: true, multiAdapter: true, identityAtStart: true },
+    quantizedBase: (config: LoraConfig) => (takesFromWeight(config) ? "values" : "output"),
+  },
   targets: (config) => config,
   siteConfig: loraSiteConfig,
   init: initLora,

@@ -1,6 +1,6 @@
 import { PeftError, zeros } from "@peftjs/core";
 import type { HostTensor, Named, RefitContext } from "@peftjs/core";
-import { loraScale } from "./config.ts";
+import { loraScale, takesFromWeight } from "./config.ts";
 import type { LoraConfig } from "./config.ts";
 
 /**
@@ -11,7 +11,7 @@ import type { LoraConfig } from "./config.ts";
  */
 export function refitLora({ site, params, from, to, shapes }: RefitContext<LoraConfig>): Named<HostTensor> {
   const factor = loraScale(from) / loraScale(to);
-  if (TAKES_FROM_WEIGHT.test(String(to.initLoraWeights))) {
+  if (takesFromWeight(to)) {
     throw refuse(
       `This adapter's start, "${String(to.initLoraWeights)}", changed the base weight of "${site.path}", to which the other adapter does not belong`,
       "Save it and load it as plain LoRA before swapping",
@@ -35,7 +35,6 @@ export function refitLora({ site, params, from, to, shapes }: RefitContext<LoraC
   return Object.fromEntries(refitted);
 }
 
-const TAKES_FROM_WEIGHT = /^(?:pissa|olora)/;
 const isDown = (name: string): boolean => name === "a" || name === "embeddingA";
 const isFactor = (name: string): boolean => isDown(name) || name === "b" || name === "embeddingB" || name === "biasB";
 

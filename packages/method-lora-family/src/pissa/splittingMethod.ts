@@ -14,6 +14,6 @@ export function splittingMethod<Config extends LoraConfig>(
   return defineMethod<Config>({
     ...shared,
     ...own,
-    capabilities: { merge: true, multiAdapter: false, identityAtStart: true },
+    capabilities: { ...shared.capabilities, multiAdapter: false },
   });
 }
