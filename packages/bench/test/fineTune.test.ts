@@ -7,18 +7,21 @@ import { createEngine } from "@peftjs/engine";
 import type { Engine } from "@peftjs/engine";
 import type { StepEvent } from "@peftjs/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { MethodsFile } from "../src/experiment.ts";
 import { fineTune, openTextModel, pluginsOf, registeredMethods, registeredPlugins, rowOf } from "../src/index.ts";
 import type { TextModel } from "../src/index.ts";
 import { writeTinyModel } from "./tinyModel.ts";
 
 let folder: string;
 let text: TextModel;
+let eight: TextModel;
 let engine: Engine;
 const task = loadTask("bshift");
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "peftjs-finetune-"));
   await writeTinyModel(join(folder, "model"));
-  text = await openTextModel({ folder: join(folder, "model"), scheme: task, maxLength: 32, newHead: true });
+  const options = { folder: join(folder, "model"), scheme: task, maxLength: 32, newHead: true };
+  [text, eight] = [await openTextModel(options), await openTextModel({ ...options, frozen: "int8" })];
   engine = await createEngine({ kind: "onnx", threads: 1 });
 });
 afterAll(() => {
@@ -31,25 +34,28 @@ interface Run {
   readonly stopAfter?: number;
 }
 
-/** Plug-ins that act several times in six steps. */
+/** Additions; plug-ins act several times in six steps. */
 const plugged = {
+  "+int8": { frozen: "int8" },
   "+ist": { plugins: { ist: { interval: 2, importanceBatchSize: 4 } } },
   galore: {
     method: "full",
     config: { targetRoles: ["query", "value"] },
     plugins: { galore: { rank: 2, updateProjGap: 2 } },
   },
-};
+} satisfies MethodsFile;
 const rows = [
   ...registeredMethods()
     .list()
     .map(({ name }) => name),
   ...["lora+ist", "lora+rst", "galore", "lora+attention-rates"],
+  // One that leaves frozen weights alone, one that replaces them, and one that learns rows of them.
+  ...["lora+int8", "pissa+int8", "rocoft+int8"],
 ];
 
 /** Six steps over 24 rows: what the model holds at the end, and the losses. */
 async function run(name: string, { outputDir, resume = false, stopAfter }: Run) {
-  const { method, config, plugins } = rowOf(name, plugged);
+  const { method, config, plugins, frozen } = rowOf(name, plugged);
   const controller = new AbortController();
   const losses: number[] = [];
   const step = (event: StepEvent): void => {
@@ -57,7 +63,8 @@ async function run(name: string, { outputDir, resume = false, stopAfter }: Run) 
     if (event.step === stopAfter) controller.abort();
   };
   const { model } = await fineTune({
-    ...{ text, engine, batchSize: 8, seed: 5, loggers: [{ step }], signal: controller.signal },
+    ...{ engine, batchSize: 8, seed: 5, loggers: [{ step }], signal: controller.signal },
+    text: frozen === undefined ? text : eight,
     method: registeredMethods().get(method),
     methodConfig: config,
     plugins: pluginsOf(plugins),
