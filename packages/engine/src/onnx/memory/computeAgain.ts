@@ -12,6 +12,8 @@ const MOVES: ReadonlySet<string> = new Set(["Reshape", "ExpandDims", "Transpose"
 const PRODUCTS: ReadonlySet<string> = new Set(["BatchMatMul", "Linear"]);
 /** Part of the program's products that may be computed twice: a layer's keys, say. */
 const PRODUCT_BUDGET = 0.04;
+/** What a product with a matrix of eight bits, and its operand's quantization, cost of the same product of floats. */
+const INTEGER_COST = 1 / 3;
 /** Below this a value is not worth the operations. */
 const WORTH_BYTES = 1 << 18;
 const MAX_CHAIN = 5;
@@ -27,6 +29,10 @@ export function computeAgain(graph: Graph): Graph {
   const gated = gatedBy(graph);
   const before = new Map<GraphNode, GraphNode[]>();
   const moved = new Set<Value>();
+  const integers = new Set(graph.inputs.filter(({ storage }) => storage?.type === "int8").map(({ value }) => value));
+  const costOf = (node: GraphNode): number =>
+    productCost(node) * (node.inputs.some((input) => integers.has(input)) ? INTEGER_COST : 1);
+  // Of the time that floats would take: products of integers are a smaller part of a step, so that more of them may be repeated.
   let budget = PRODUCT_BUDGET * graph.nodes.reduce((sum, node) => sum + productCost(node), 0);
   for (const [value, readers] of lateReaders(graph, lifetimes)) {
     const [first] = readers as [GraphNode, ...GraphNode[]];
@@ -39,7 +45,7 @@ export function computeAgain(graph: Graph): Graph {
     const token = tokensOf(first, value, lifetimes).find(isThere) ?? null;
     const chain = token === null ? null : chainOf(value, { lifetimes, moment, moved });
     if (token === null || chain === null) continue;
-    const cost = chain.reduce((sum, node) => sum + productCost(node), 0);
+    const cost = chain.reduce((sum, node) => sum + costOf(node), 0);
     if (cost > budget) continue;
     budget -= cost;
     const { nodes, result } = repeated(chain, token);
