@@ -8,6 +8,7 @@ import { checkFiles } from "./files.ts";
 import { checkLayer } from "./layer.ts";
 import type { ConformanceOptions, Suite } from "./options.ts";
 import { checkOutputs } from "./outputs.ts";
+import { checkQuantized } from "./quantized/checkQuantized.ts";
 import { families } from "./subjects.ts";
 import { checkDerivatives, checkEnginesAgree, checkTraining } from "./training.ts";
 
@@ -29,6 +30,7 @@ export function describeMethod<Config extends object>(method: Method<Config>, op
     describe.each(cases)("$name", ({ name, config }) => {
       const subject = { method: erased, config };
       checkLayer({ suite, subject });
+      checkQuantized({ suite, subject, engines: () => engines });
       describe.each(families)("%s", (family) => {
         // In one engine, which the other is compared with.
         checkDerivatives({ suite, subject, family, engine: () => engines[0] });

@@ -16,7 +16,7 @@ export function checkFiles({ suite, subject, family, engine }: Setting): void {
   const { method } = suite;
   const batch = batchAt(family, 0);
   const run = (model: PeftModel): Promise<HostTensor> => logits(model, { engine: engine(), batch });
-  const methods = readers(method);
+  const methods = readersOf(method);
   const fresh = scratchFolders();
 
   async function trained(): Promise<PeftModel> {
@@ -74,6 +74,6 @@ export function checkFiles({ suite, subject, family, engine }: Setting): void {
 }
 
 /** Some methods write the files of another type, and leave reading them to that type's method. */
-function readers(method: Method): MethodRegistry {
+export function readersOf(method: Method): MethodRegistry {
   return new MethodRegistry().use({ ...method, wire: { ...method.wire, accepts: () => true } });
 }

@@ -1,6 +1,7 @@
 import { createGenerator, int32 } from "@peftjs/core";
 import type { BaseModel, HostTensor, Named } from "@peftjs/core";
 import { fromConfig } from "@peftjs/models";
+import type { Frozen } from "@peftjs/models";
 
 const ROWS = 4;
 const TOKENS = 6;
@@ -30,19 +31,20 @@ export const families = Object.keys(configs) as Family[];
 /** A tiny classifier with three labels; equal for equal seeds. Two blocks and no dropout unless the options say otherwise. */
 export function tinyModel(
   family: Family,
-  { seed = 3, dropout = 0, blocks = shape.num_hidden_layers }: TinyModelOptions = {},
+  { seed = 3, dropout = 0, blocks = shape.num_hidden_layers, frozen = "float32" }: TinyModelOptions = {},
 ): BaseModel {
   const json = {
     ...configs[family],
     ...{ hidden_dropout_prob: dropout, attention_probs_dropout_prob: dropout, num_hidden_layers: blocks },
   };
-  return fromConfig(json, { labels: ["a", "b", "c"], seed, name: `tiny-${family}` });
+  return fromConfig(json, { labels: ["a", "b", "c"], seed, frozen, name: `tiny-${family}` });
 }
 
 export interface TinyModelOptions {
   readonly seed?: number;
   readonly dropout?: number;
   readonly blocks?: number;
+  readonly frozen?: Frozen;
 }
 
 /** Batch `index` of a fixed sequence: random tokens, padded rows, random labels. */
