@@ -5,7 +5,8 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import * as prettier from "prettier";
-import type { Method } from "../../packages/core/src/method/method.ts";
+import { quantizedBase, type Method } from "../../packages/core/src/method/method.ts";
+import { parseConfig } from "../../packages/core/src/method/parseConfig.ts";
 import type { TrainingPlugin } from "../../packages/core/src/plugin/plugin.ts";
 import { registeredMethods } from "../../packages/bench/src/methods.ts";
 import { registeredPlugins } from "../../packages/bench/src/plugins.ts";
@@ -27,6 +28,8 @@ interface Zod {
 const require = createRequire(new URL("../../packages/core/package.json", import.meta.url));
 const { z } = require("zod") as { readonly z: Zod };
 
+/** What a method makes of weights in eight bits with its default config. */
+const onInt8 = { output: "layer's output", values: "dequantized values", false: "no" } as const;
 const tick = (claim: boolean) => (claim ? "yes" : "no");
 const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
 const table = (rows: readonly (readonly string[])[]) => {
@@ -49,17 +52,22 @@ function capabilities(methods: readonly Method[]): string {
     "Several at once",
     "Starts as the base model",
     "Needs data",
+    "On int8 weights",
     "`peft_type`",
   ];
-  const rows = methods.map(({ name, package: from, capabilities: can, wire }) => [
-    `\`${name}\``,
-    `\`${from}\``,
-    tick(can.merge),
-    tick(can.multiAdapter),
-    tick(can.identityAtStart),
-    tick(can.needsData === true),
-    `\`${wire.peftType}\``,
-  ]);
+  const rows = methods.map((method) => {
+    const { name, package: from, capabilities: can, wire } = method;
+    return [
+      `\`${name}\``,
+      `\`${from}\``,
+      tick(can.merge),
+      tick(can.multiAdapter),
+      tick(can.identityAtStart),
+      tick(can.needsData === true),
+      onInt8[String(quantizedBase(method, parseConfig(method, {}))) as keyof typeof onInt8],
+      `\`${wire.peftType}\``,
+    ];
+  });
   return table([head, ...rows]);
 }
 
@@ -93,6 +101,9 @@ function overview(): string {
     "# Methods",
     "What each method can do and its options, and the training plug-ins that go with any of them, written from the code by `npm run methods`.",
     capabilities(methods),
+    'On int8 weights: what a method with its default options works with where frozen weights are held in eight bits (`frozen: "int8"`). ' +
+      "The layer's output: the weights stay in eight bits. Dequantized values: it reads, replaces or trains weights, and is given their " +
+      "values; the README of its package says what that costs.",
     ...methods.map((method) => `## ${method.name}\n\n${method.description}\n\n${options(method)}`),
     "## Training plug-ins",
     "They steer training and leave the layers as they are: `peft(base).use(method).use(plugin)`.",
