@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { float32, PeftModel, widen, writeSafetensors } from "@peftjs/core";
+import { float32, PeftModel, quantize, widen, writeSafetensors } from "@peftjs/core";
 import type { HostTensor } from "@peftjs/core";
 import { installMatchers, scratchFolders, tol, useCpuBackend } from "@peftjs/testkit";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -110,6 +110,15 @@ describe("importOriginal", () => {
         tensors.set(`${FFN}.weight.0`, float32(new Float32Array(96), [8, 12]));
       }),
     ).toMatch(/layers of the kinds row, entries/u);
+  });
+
+  it("refuses a base whose weights were rounded", async () => {
+    const file = await written(asOriginal(await trained({}), { mode: "row", rank: 3 }));
+    const base = bert();
+    base.parameters.set(`${FFN}.weight`, quantize(widen(base.parameters.get(`${FFN}.weight`)!), { axis: 0 }));
+    const { code, message } = await refusal(importOriginal(new PeftModel(base), { file }));
+    expect(code).toBe("QUANTIZED_UNSUPPORTED");
+    expect(message).toMatch(/frozen: "float32".*its folder loads on either/u);
   });
 
   it("says what such a checkpoint looks like", async () => {

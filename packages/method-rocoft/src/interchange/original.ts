@@ -1,4 +1,4 @@
-import { isInModules, openSafetensors, PeftError } from "@peftjs/core";
+import { isInModules, isInt8, openSafetensors, PeftError } from "@peftjs/core";
 import type { Adapter, BaseModel, HostTensor, PeftModel, TensorSource } from "@peftjs/core";
 import type { RocoftConfig } from "../config.ts";
 import { rocoft } from "../method.ts";
@@ -17,13 +17,15 @@ export interface OriginalOptions {
  * W[:, :r] and `non_trainable_weight`, or for entries `weight.0`, and `bias`. D is what they hold less what the base model holds. Task
  * heads start at random, so they are taken as saved modules in full; so are norms, where one differs from the base model's.
  * @throws PeftError `ADAPTER_TENSORS` for a file without such layers; `INTERCHANGE_UNSUPPORTED` when what did not learn is not the base
- * model's: it is another one, or rows or columns were chosen by score, which the checkpoint does not name.
+ * model's: it is another one, or rows or columns were chosen by score, which the checkpoint does not name; `QUANTIZED_UNSUPPORTED` for a base
+ * in eight bits.
  */
 export async function importOriginal(
   model: PeftModel,
   { file, adapterName = "default" }: OriginalOptions,
 ): Promise<Adapter> {
   const { base } = model;
+  requireExact(base);
   const source = await openSafetensors(file);
   try {
     const layers = await originalLayers(base, source);
@@ -42,6 +44,16 @@ export async function importOriginal(
   } finally {
     await source.close();
   }
+}
+
+/** What learned is told from what did not by its difference from the base model, which rounding would drown. */
+function requireExact({ name, parameters }: BaseModel): void {
+  if (![...parameters.values()].some(isInt8)) return;
+  throw new PeftError(
+    "QUANTIZED_UNSUPPORTED",
+    `A checkpoint of the original code is compared with the base model, and "${name}" holds weights in eight bits. Load the base with ` +
+      'frozen: "float32", import, and save the adapter: its folder loads on either.',
+  );
 }
 
 /** Base parameters that the checkpoint has under their own names. */
