@@ -206,6 +206,16 @@ describe("a matrix of eight bits", () => {
     await expect(run(product(layout), { in: { a: x, w: short } })).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });
   });
 
+  it.each([Number.NaN, Infinity, -Infinity])("does not make a number of %s", async (bad) => {
+    for (const place of [0, 5, INNER - 1]) {
+      const a = values([2, INNER], -1, 1, 7);
+      a.data[place] = bad;
+      const y = dataOf(await run(product(layout), { in: { a, w: weight } }));
+      expect(y.slice(0, OUTER).some(Number.isFinite)).toBe(false);
+      expect(y.slice(OUTER).every(Number.isFinite)).toBe(true);
+    }
+  });
+
   it("may be a product of no rows", async () => {
     const none = float32([], [0, INNER]);
     expect((await run(product(layout), { in: { a: none, w: weight } }))["out"]?.["y"]?.shape).toEqual([0, OUTER]);

@@ -18,10 +18,12 @@ export const INTEGER_PRODUCT: readonly KernelDefinition[] = [
       const { call, args, emit } = context;
       const [, b, scales, bias] = args as [string, string, string, string?];
       const isTerms = call.text("scaled") === "terms";
-      const { quantized, rows, zero } = quantizedRows(context, isTerms ? scales : null);
+      const { quantized, factors, zero } = isTerms
+        ? quantizedRows(context, emit.op("Mul", [args[0] as string, scales]))
+        : withNaN(context, quantizedRows(context, args[0] as string));
       const [one, alpha] = [emit.scalar(1), call.number("alpha")];
       const sum = emit.contrib("MatMulIntegerToFloat", [quantized, b, one, isTerms ? one : scales, zero]);
-      const product = emit.op("Mul", [sum, alpha === 1 ? rows : emit.op("Mul", [rows, emit.scalar(alpha)])]);
+      const product = emit.op("Mul", [sum, alpha === 1 ? factors : emit.op("Mul", [factors, emit.scalar(alpha)])]);
       return [bias === undefined ? product : emit.op("Add", [product, bias])];
     },
   },
@@ -36,22 +38,38 @@ export const INTEGER_PRODUCT: readonly KernelDefinition[] = [
   },
 ];
 
-/** q as unsigned integers around `zero`, and the factors r [n, 1]. `terms`: factors of the columns of a, or null. */
-function quantizedRows({ call, args, emit }: LoweringCall, terms: string | null) {
-  const [a] = args as [string];
+interface QuantizedRows {
+  /** q as unsigned integers around `zero`. */
+  readonly quantized: string;
+  readonly zero: string;
+  /** r [n, 1]. */
+  readonly factors: string;
+}
+
+function quantizedRows({ call, emit }: LoweringCall, x: string): QuantizedRows {
   const [n] = call.input("a").shape as [number, number];
   const largest = call.number("largest");
-  const x = terms === null ? a : emit.op("Mul", [a, terms]);
-  const extreme = (type: "ReduceMax" | "ReduceMin"): string =>
-    emit.op(type, [x, emit.ints([-1])], { attributes: { keepdims: 1n } });
+  const [high, low] = [overRows(emit, "ReduceMax", x), overRows(emit, "ReduceMin", x)];
   // A row of zeros is quantized by the smallest factor that is no denormal.
-  const size = emit.op("Max", [extreme("ReduceMax"), emit.op("Neg", [extreme("ReduceMin")]), emit.scalar(1e-30)]);
-  const rows = emit.op("Mul", [size, emit.scalar(1 / largest)]);
+  const size = emit.op("Max", [high, emit.op("Neg", [low]), emit.scalar(1e-30)]);
+  const factors = emit.op("Mul", [size, emit.scalar(1 / largest)]);
   const zero = largest + 1;
-  const quantized = emit.op("QuantizeLinear", [x, emit.op("Reshape", [rows, emit.ints([n])]), zeros(emit, n, zero)], {
-    attributes: { axis: 0n },
-  });
-  return { quantized, rows, zero: emit.scalar(zero, "uint8") };
+  const steps = emit.op("Reshape", [factors, emit.ints([n])]);
+  const quantized = emit.op("QuantizeLinear", [x, steps, zeros(emit, n, zero)], { attributes: { axis: 0n } });
+  return { quantized, factors, zero: emit.scalar(zero, "uint8") };
+}
+
+/**
+ * Neither the integers nor a row's extremes know of NaN. It must not get lost on the way to a loss or a prediction: a sum does know. (That
+ * of a gradient whose loss is NaN may.)
+ */
+function withNaN({ args, emit }: LoweringCall, rows: QuantizedRows): QuantizedRows {
+  const unknown = emit.op("Mul", [overRows(emit, "ReduceSum", args[0] as string), emit.scalar(0)]);
+  return { ...rows, factors: emit.op("Add", [rows.factors, unknown]) };
+}
+
+function overRows(emit: OnnxEmitter, type: "ReduceMax" | "ReduceMin" | "ReduceSum", x: string): string {
+  return emit.op(type, [x, emit.ints([-1])], { attributes: { keepdims: 1n } });
 }
 
 function zeros(emit: OnnxEmitter, n: number, zero: number): string {
