@@ -37,5 +37,7 @@ if __name__ == "__main__":
     count = len({name.split(".")[1] for name in tensors})
     inputs = ("input_ids", "attention_mask", "token_type_ids")
     batches = [{name: tensors[f"{name}.{i}"].long() for name in inputs} for i in range(count)]
-    save_file({name: logits(base, folder / name, batches) for name in names}, folder / "logits.safetensors")
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}")
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}, peft {peft.__version__}"
+    found = {name: logits(base, folder / name, batches) for name in names}
+    save_file(found, folder / "logits.safetensors", metadata={"versions": versions})
+    print(versions)

@@ -20,6 +20,11 @@ export interface LayerProduct {
   readonly held: Operands;
 }
 
+export interface LayerProducts {
+  readonly forward: LayerProduct;
+  readonly backward: LayerProduct;
+}
+
 const LARGEST = 127;
 
 export function matrixOf({ shape, data }: HostTensor): Matrix {
@@ -75,7 +80,7 @@ export function columnSizes({ rows, columns, data }: Matrix): readonly number[] 
 export function layerProducts(
   { x, dy, weight }: { readonly x: Matrix; readonly dy: Matrix; readonly weight: Matrix },
   factors: readonly number[] = [],
-): { readonly forward: LayerProduct; readonly backward: LayerProduct } {
+): LayerProducts {
   const c = (column: number): number => factors[column] ?? 1;
   const scaled = scaleColumns(weight, c);
   const { rows, columns } = weight;
@@ -106,7 +111,7 @@ export function rounded(matrix: Matrix, by: "tensor" | "row"): Matrix {
 }
 
 /** Rounds by rows all but the k columns with the largest values, which stay as they are: a side product in float32. */
-export function roundedBeside(matrix: Matrix, k: number): Matrix {
+export function roundedApart(matrix: Matrix, k: number): Matrix {
   const sizes = columnSizes(matrix);
   const kept = new Set(
     sizes
