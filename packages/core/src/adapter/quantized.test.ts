@@ -2,14 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { both, erased, errorInScales, HALF, pair, QUERY, splitting, STORED_IN_OUT } from "../../test/int8.ts";
 import { added, fill, logits, tinyModel, trainsAll } from "../../test/tiny.ts";
 import {
-  float32,
   hotSwapAdapter,
   isInt8,
   loadAdapter,
   MethodRegistry,
-  narrow,
   peft,
   PeftModel,
   quantize,
@@ -17,7 +16,6 @@ import {
   widen,
   type BaseModel,
   type HostTensor,
-  type InitContext,
   type Int8Tensor,
   type Method,
   type StoredTensor,
@@ -25,68 +23,6 @@ import {
 
 const folder = await mkdtemp(join(tmpdir(), "quantized-"));
 afterAll(() => rm(folder, { recursive: true }));
-
-const QUERY = "body.layer.0.query.weight";
-const STORED_IN_OUT = "body.layer.1.query.weight";
-
-/** The layers in eight bits, and the same values as float32. `tables`: the embedding and what is tied to it, too. */
-function pair({ tables = false } = {}): { readonly int8: BaseModel; readonly wide: BaseModel } {
-  const [int8, wide] = [tinyModel(), tinyModel()];
-  const done = new Map<StoredTensor, Int8Tensor>();
-  for (const { weight, kind, layout } of int8.sites) {
-    if (weight.startsWith("classifier") || (kind === "embedding" && !tables)) continue;
-    const own = int8.parameters.get(weight) as HostTensor;
-    const axis = layout === "out_in" ? 0 : 1;
-    done.set(own, quantize(own, { axis, backward: axis === 1 ? "float32" : "int8" }));
-  }
-  for (const [name, own] of int8.parameters) {
-    const stored = done.get(own);
-    if (stored === undefined) continue;
-    int8.parameters.set(name, stored);
-    wide.parameters.set(name, widen(stored));
-  }
-  if (tables) wide.parameters.set("decoder.weight", wide.parameters.get("body.embed.weight") as HostTensor);
-  return { int8, wide };
-}
-
-/** Takes a third of every weight away, and adds it again. */
-const splitting: Method = {
-  ...(added as unknown as Method),
-  capabilities: { ...added.capabilities, quantizedBase: "values" },
-  init: (context) => {
-    const { data, shape } = context.weight;
-    const weight = float32(
-      (data as Float32Array).map((value) => value * Math.fround(2 / 3)),
-      shape,
-    );
-    return { ...(added.init as NonNullable<Method["init"]>)(context as InitContext<never>), weight };
-  },
-};
-const erased = added as unknown as Method;
-
-async function both(method: Method, config: object = {}, options = {}): Promise<[PeftModel, PeftModel]> {
-  const { int8, wide } = pair(options);
-  const models = [int8, wide].map((base) => new PeftModel(base)) as [PeftModel, PeftModel];
-  for (const model of models) await model.attach({ method, config });
-  return models;
-}
-
-/** The largest error in scales of the channel that it stands in. */
-function errorInScales(stored: StoredTensor, exact: StoredTensor): number {
-  if (!isInt8(stored)) throw new Error("The tensor is not in eight bits.");
-  const { shape, axis, scales } = stored;
-  const columns = shape[1] as number;
-  const [wide, target] = [widen(stored).data, widen(exact).data];
-  return Math.max(
-    ...Array.from(wide, (value, i) => {
-      const channel = axis === 0 ? Math.floor(i / columns) : i % columns;
-      return Math.abs(value - (target[i] as number)) / (scales[channel] as number);
-    }),
-  );
-}
-
-/** Scales, and values made with them, are rounded to float32. */
-const HALF = 0.5 + 1e-4;
 
 describe("a base model in eight bits", () => {
   it("stays so under an adapter, and is computed with as its values are", async () => {
@@ -182,89 +118,6 @@ describe("a base model in eight bits", () => {
     const other = new PeftModel(int8);
     await loadAdapter(other, { dir: await saved(moved, "other"), methods: method });
     expect(other.frozen()[`default.${table}`]).toEqual(quantize(changed, int8.parameters.get(table) as Int8Tensor));
-  });
-});
-
-describe("merging into weights in eight bits", () => {
-  const adapters: readonly [string, Method][] = [
-    ["an update", erased],
-    ["a replaced weight and its update", splitting],
-  ];
-
-  it.each(adapters)("%s: float32 is exact, W + ΔW of the own values", async (_, method) => {
-    const [model] = await both(method);
-    fill(model, 4);
-    const [before, adapted] = [model.frozen(), logits(model)];
-    // The same adapter on the same values in float32.
-    const own = new Map([...model.base.parameters].map(([name, tensor]) => [name, widen(tensor)]));
-    for (const name of [QUERY, STORED_IN_OUT]) own.set(name, widen(before[`default.${name}`] ?? before[name]!));
-    const wide = new PeftModel({ ...model.base, parameters: own });
-    await wide.attach({ method: erased });
-    wide.setTrainable(model.trainable());
-    model.merge({ safe: true });
-    wide.merge();
-    for (const name of [QUERY, STORED_IN_OUT]) expect(model.frozen()[name]).toEqual(wide.frozen()[name]);
-    expect(isInt8(model.frozen()["body.layer.1.value.weight"] as StoredTensor)).toBe(true);
-    model.unmerge();
-    expect(model.frozen()).toEqual(before);
-    expect(logits(model)).toEqual(adapted);
-  });
-
-  it.each(adapters)("%s: requantized, it is off by half a new scale at most", async (_, method) => {
-    const [model] = await both(method);
-    fill(model, 4);
-    const before = model.frozen();
-    const exact = model.mergeAndUnload();
-    const rounded = model.mergeAndUnload({ requantize: true });
-    for (const [name, tensor] of rounded.parameters) {
-      const own = model.base.parameters.get(name) as StoredTensor;
-      expect(tensor.dtype, name).toBe(own.dtype);
-      if (!isInt8(tensor) || !isInt8(own)) continue;
-      expect([tensor.axis, tensor.backward], name).toEqual([own.axis, own.backward]);
-      expect(errorInScales(tensor, exact.parameters.get(name) as StoredTensor), name).toBeLessThanOrEqual(HALF);
-    }
-    expect((rounded.parameters.get(QUERY) as Int8Tensor).scales).not.toEqual(
-      (model.base.parameters.get(QUERY) as Int8Tensor).scales,
-    );
-    expect(model.frozen()).toEqual(before);
-    model.merge({ requantize: true });
-    expect(model.frozen()[QUERY]).toEqual(rounded.parameters.get(QUERY));
-    expect(logits(model)).toEqual(logits(new PeftModel(rounded)));
-    model.unmerge();
-    expect(model.frozen()).toEqual(before);
-  });
-
-  it("several adapters are rounded once, those merged before too, and merges stack", async () => {
-    const [model] = await both(erased);
-    await model.attach({ name: "second", method: erased, seed: 2 });
-    model.setActive(["default", "second"]);
-    fill(model, 4);
-    const before = model.frozen();
-    const exact = model.mergeAndUnload().parameters.get(QUERY) as StoredTensor;
-    model.merge({ adapters: ["default"] });
-    const first = model.frozen()[QUERY];
-    model.merge({ adapters: ["second"], requantize: true });
-    expect(errorInScales(model.frozen()[QUERY] as StoredTensor, exact)).toBeLessThanOrEqual(HALF);
-    model.unmerge({ last: true });
-    expect(model.frozen()[QUERY]).toBe(first);
-    // What is merged already can still be rounded, alone.
-    expect(isInt8(model.mergeAndUnload({ requantize: true }).parameters.get(QUERY) as StoredTensor)).toBe(true);
-    model.merge({ adapters: ["default"], requantize: true });
-    expect(isInt8(model.frozen()[QUERY] as StoredTensor)).toBe(true);
-    expect(model.merged).toEqual(["default"]);
-    model.unmerge();
-    expect(model.frozen()).toEqual(before);
-  });
-
-  it.each(["float16", "bfloat16"] as const)("weights in %s are rounded to it", async (dtype) => {
-    const base = tinyModel();
-    base.parameters.set(QUERY, narrow(base.parameters.get(QUERY) as StoredTensor, dtype));
-    const model = await peft(base).use(added).apply();
-    fill(model, 4);
-    const exact = model.mergeAndUnload().parameters.get(QUERY) as HostTensor;
-    const { parameters } = model.mergeAndUnload({ requantize: true });
-    expect(parameters.get(QUERY)).toEqual(narrow(exact, dtype));
-    expect(parameters.get(STORED_IN_OUT)?.dtype).toBe("float32");
   });
 });
 
