@@ -11,13 +11,13 @@ export type {
   StoredTensor,
 } from "./tensors.ts";
 export { isHalf } from "./halves.ts";
-export { isInt8, quantize } from "./int8.ts";
-export type { QuantizeOptions } from "./int8.ts";
+export { inputScales, isInt8, quantize } from "./int8.ts";
+export type { NormValues, QuantizeOptions } from "./int8.ts";
 export { narrow, storedLike, widen } from "./stored.ts";
 export { createGenerator, kaimingUniform } from "./random.ts";
 export type { Generator, GeneratorState } from "./random.ts";
 export { layerParameters, PROMPT, weightShape } from "./model/site.ts";
-export type { LayerSite, PromptShape, SitePart, SiteRole } from "./model/site.ts";
+export type { LayerSite, PromptShape, SiteNorm, SitePart, SiteRole } from "./model/site.ts";
 export type {
   Architecture,
   AttentionInputs,

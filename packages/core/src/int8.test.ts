@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import {
   createGenerator,
   float32,
+  inputScales,
   int32,
   isInt8,
   narrow,
@@ -125,6 +126,46 @@ describe("quantize", () => {
     const before = tensor.data.slice();
     quantize(tensor, { axis: 0 });
     expect(tensor.data).toEqual(before);
+  });
+});
+
+describe("factors of the inputs", () => {
+  const weight = float32([4, 0.25, 0, -1, 0.5, 1, 2, -0.125, 3, 0, 0, -9], [3, 4]);
+  const flip = ({ shape: [rows = 0, columns = 0], data }: HostTensor): HostTensor =>
+    float32(
+      Float32Array.from(data, (_, i) => data[(i % rows) * columns + Math.floor(i / rows)] as number),
+      [columns, rows],
+    );
+  const norm = { weight: Float32Array.of(0, 3, 1, 0), bias: Float32Array.of(1, 4, 0, 0) };
+
+  it("are (max|W| / √(γ² + β²))^½ of every input, and 1 where there is nothing to divide", () => {
+    // Largest weights 4, 1, 2 and 9; sizes 1, 5, 1 and 0.
+    const expected = Float32Array.of(2, Math.sqrt(0.2), Math.SQRT2, 1);
+    expect(inputScales(weight, { axis: 0, norm })).toEqual(expected);
+    expect(inputScales(flip(weight), { axis: 1, norm })).toEqual(expected);
+    expect(inputScales(weight, { axis: 0, norm: { ...norm, bias: null } })[0]).toBe(1);
+    const empty = float32(new Float32Array(4), [1, 4]);
+    expect(inputScales(empty, { axis: 0, norm })).toEqual(new Float32Array(4).fill(1));
+  });
+
+  it.each([0, 1] as const)("are divided out before rounding, and multiplied in again: axis %s", (axis) => {
+    const t = Float32Array.of(2, 0.5, 1, 8);
+    const wide = axis === 0 ? weight : flip(weight);
+    const stored = quantize(wide, { axis, inputScales: t });
+    // W/t is [2, 0.5, 0, −0.125], [0.25, 2, 2, −0.015625], [1.5, 0, 0, −1.125].
+    expect(Array.from(stored.scales, (s) => s * 127)).toEqual([2, 2, 1.5].map((s) => expect.closeTo(s, 6) as number));
+    const data = [127, 32, 0, -8, 16, 127, 127, -1, 127, 0, 0, -95];
+    const held = axis === 0 ? stored.data : flip(float32(Float32Array.from(stored.data), [4, 3])).data;
+    expect(Array.from(held)).toEqual(data);
+    const [values, exact] = [widen(stored).data, wide.data];
+    values.forEach((value, i) => {
+      const [output, input] = axis === 0 ? [Math.floor(i / 4), i % 4] : [i % 3, Math.floor(i / 3)];
+      const step = (stored.scales[output] as number) * (t[input] as number);
+      expect(Math.abs(value - (exact[i] as number))).toBeLessThanOrEqual(step * 0.5001);
+    });
+    const again = quantize(widen(stored), stored);
+    expect(again.data).toEqual(stored.data);
+    expect(again.inputScales).toBe(t);
   });
 });
 

@@ -23,8 +23,8 @@ export interface HalfTensor {
 export type ProductType = "float32" | "int8";
 
 /**
- * A frozen matrix in one byte a value, symmetric per output channel: W ≈ s ⊙ data, with one factor s for every index of the output
- * axis. `widen` gives the values, `quantize` makes it.
+ * A frozen matrix in one byte a value, symmetric per output channel: W ≈ s ⊙ data ⊙ t, with one factor s for every index of the output
+ * axis and one factor t for every index of the other. `widen` gives the values, `quantize` makes it.
  */
 export interface Int8Tensor {
   readonly dtype: "int8";
@@ -33,6 +33,8 @@ export interface Int8Tensor {
   readonly data: Int8Array;
   /** s, [shape[axis]]. */
   readonly scales: Float32Array;
+  /** t, [shape[1 − axis]]: see `inputScales`. None: 1. */
+  readonly inputScales?: Float32Array;
   /** The axis of the output channels: 0 for [out, in], 1 for [in, out]. */
   readonly axis: 0 | 1;
   /** How a compiled program multiplies gradients with it. Products of the forward pass are always of integers. */

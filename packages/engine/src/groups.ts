@@ -32,5 +32,7 @@ export function signatureOf(args: Groups<StoredTensor>): string {
 }
 
 function typeOf(tensor: StoredTensor): string {
-  return isInt8(tensor) ? `int8/${tensor.axis}/${tensor.backward}` : tensor.dtype;
+  if (!isInt8(tensor)) return tensor.dtype;
+  const { axis, backward, inputScales } = tensor;
+  return `int8/${axis}/${backward}${inputScales === undefined ? "" : "/inputs"}`;
 }

@@ -1,7 +1,7 @@
-import { createGenerator, type BaseModel } from "@peftjs/core";
+import { createGenerator, type BaseModel, type StoredTensor } from "@peftjs/core";
 import { resolveHead, withHead, type HeadOptions } from "./head.ts";
 import { initialise } from "./init.ts";
-import { frozenPlan, heldAs, type Frozen } from "./io/frozen.ts";
+import { frozenPlan, heldAs, inOrder, type Frozen } from "./io/frozen.ts";
 import { hold } from "./io/hold.ts";
 import { createModel, layoutOf, ownParameters } from "./model.ts";
 import { architectureOf, builtInArchitectures, type ArchitectureRegistry } from "./registry.ts";
@@ -28,12 +28,11 @@ export function fromConfig(configJson: Readonly<Record<string, unknown>>, option
   const layout = layoutOf(architecture, configJson, head);
   const plan = frozenPlan(options.frozen ?? "float32", layout);
   const generator = createGenerator(options.seed ?? 0);
-  const parameters = new Map(
-    ownParameters(layout.specs).map((spec) => [
-      spec.name,
-      hold(initialise(spec, generator), spec.name, heldAs(plan, spec)),
-    ]),
-  );
+  const parameters = new Map<string, StoredTensor>();
+  for (const spec of inOrder(plan, ownParameters(layout.specs))) {
+    const { name } = spec;
+    parameters.set(name, hold(initialise(spec, generator), { name, held: heldAs(plan, spec), parameters }));
+  }
   return createModel({
     architecture,
     configJson: withHead(configJson, head),

@@ -49,7 +49,9 @@ it("is a file that others can read: I8 under the names of the weights, and their
   const name = "encoder.layer.0.output.dense.weight";
   expect(file.info(name)).toMatchObject({ dtype: "I8", shape: [8, 16] });
   expect(file.info(`${name}.scales`)).toMatchObject({ dtype: "F32", shape: [8] });
-  expect(file.names).toHaveLength(2 * 7);
+  // Four of the seven layers read a normalisation, and have factors of their inputs, too.
+  expect(file.names).toHaveLength(2 * 7 + 4);
+  expect(file.info("encoder.layer.0.intermediate.dense.weight.input_scales")).toMatchObject({ shape: [8] });
   expect((await file.tensor(name)).data).toEqual(Int32Array.from(parameters.get(name)?.data ?? []));
   await file.close();
 });

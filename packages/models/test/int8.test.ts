@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  inputScales,
   isInt8,
   narrow,
   openSafetensors,
@@ -52,6 +53,26 @@ const blockWeights = (trunk: string): string[] =>
       .map((layer) => `${trunk}.encoder.layer.${block}.${layer}.weight`),
   );
 
+/** The normalisation whose output a layer of the blocks reads, below the trunk. */
+function normBefore(name: string, modelType: string): string | null {
+  const [, block, layer] = /layer\.(\d)\.(attention\.self|intermediate\.dense)/u.exec(name) ?? [];
+  if (block === undefined) return null;
+  const isAttention = layer === "attention.self";
+  if (modelType === "roberta-prelayernorm")
+    return `encoder.layer.${block}.${isAttention ? "attention" : "intermediate"}.LayerNorm`;
+  if (!isAttention) return `encoder.layer.${block}.attention.output.LayerNorm`;
+  return block === "0" ? "embeddings.LayerNorm" : "encoder.layer.0.output.LayerNorm";
+}
+
+/** Fresh normalisations are all alike: gives each its own values, in the file. */
+async function shiftNorms(folder: string): Promise<void> {
+  const model = await fromPretrained(folder);
+  [...model.parameters].forEach(([name, { data }], place) => {
+    if (name.includes("LayerNorm")) for (let i = 0; i < data.length; i++) data[i] = 0.1 + ((place * 7 + i * 3) % 11);
+  });
+  await savePretrained(model, folder);
+}
+
 describe.each([
   ["bert", "bert", ["bert.pooler.dense.weight"]],
   ["roberta", "roberta", []],
@@ -61,11 +82,16 @@ describe.each([
 
   it("holds the linear layers in eight bits, a factor for each output, and the rest in float32", async () => {
     await savePretrained(fromConfig(saved, { labels, seed: 5 }), dir);
+    await shiftNorms(dir);
     const [wide, model] = [await fromPretrained(dir), await fromPretrained(dir, { frozen: "int8" })];
     expect(inInt8(model)).toEqual([...blockWeights(trunk), ...rest]);
+    const values = (name: string): HostTensor => wide.parameters.get(name) as HostTensor;
     for (const [name, tensor] of model.parameters) {
-      const values = wide.parameters.get(name) as HostTensor;
-      expect(tensor, name).toEqual(isInt8(tensor) ? quantize(values, { axis: 0 }) : values);
+      const norm = normBefore(name, modelType);
+      const [weight, bias] = ["weight", "bias"].map((part) => norm && values(`${trunk}.${norm}.${part}`).data);
+      const smoothed =
+        weight && bias ? { inputScales: inputScales(values(name), { axis: 0, norm: { weight, bias } }) } : {};
+      expect(tensor, name).toEqual(isInt8(tensor) ? quantize(values(name), { axis: 0, ...smoothed }) : values(name));
     }
   });
 });
@@ -187,8 +213,9 @@ describe("the file", () => {
 it("tells how many bytes are held how", async () => {
   const model = fromConfig(config, { head: "maskedLM", frozen: { type: "int8", embeddings: "bfloat16" } });
   await savePretrained(model, dir);
-  // Twelve layers, one of the head: values and factors. The table once, though the decoder has it too.
-  const int8 = 2 * (4 * (64 + 4 * 8) + (128 + 4 * 16) + (128 + 4 * 8)) + (64 + 4 * 8);
+  // Twelve layers, one of the head: values and factors, of their inputs too where they read a normalisation. The table once, though the
+  // decoder has it too.
+  const int8 = 2 * (4 * (64 + 4 * 8) + (128 + 4 * 16) + (128 + 4 * 8) + 4 * 4 * 8) + (64 + 4 * 8);
   expect(bytesByType(model)).toMatchObject({ int8, bfloat16: 2 * 20 * 8 });
   const { report } = await fromPretrained(dir, { frozen: { type: "int8", embeddings: "bfloat16" } });
   expect(report.frozen).toEqual(bytesByType(model));

@@ -1,5 +1,14 @@
 import { crossEntropy, geluTanh, layerNorm } from "@peftjs/core";
-import type { Architecture, BaseModel, Forward, LayerSite, Named, ParameterSpec, SiteRole } from "@peftjs/core";
+import type {
+  Architecture,
+  BaseModel,
+  Forward,
+  LayerSite,
+  Named,
+  ParameterSpec,
+  SiteNorm,
+  SiteRole,
+} from "@peftjs/core";
 import { architectureRegistry, fromConfig } from "@peftjs/models";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Case } from "./cases.ts";
@@ -17,10 +26,10 @@ const EPSILON = 1e-5;
 const BLOCKED = -1e9;
 
 /** The linear layers of a block: what comes in and goes out, as multiples of the width. Stored [in, out] (Conv1D). */
-const LAYERS: readonly { name: string; role: SiteRole; into: number; out: number }[] = [
-  { name: "attn.c_attn", role: "queryKeyValue", into: 1, out: 3 },
+const LAYERS: readonly { name: string; role: SiteRole; into: number; out: number; norm?: string }[] = [
+  { name: "attn.c_attn", role: "queryKeyValue", into: 1, out: 3, norm: "ln_1" },
   { name: "attn.c_proj", role: "attentionOutput", into: 1, out: 1 },
-  { name: "mlp.c_fc", role: "ffnUp", into: 1, out: 4 },
+  { name: "mlp.c_fc", role: "ffnUp", into: 1, out: 4, norm: "ln_2" },
   { name: "mlp.c_proj", role: "ffnDown", into: 4, out: 1 },
 ];
 
@@ -91,13 +100,28 @@ function sites({ layers, hidden, vocabulary }: DecoderConfig): LayerSite[] {
   const words = { path: "transformer.wte", weight: "transformer.wte.weight", kind: "embedding", block: null } as const;
   const table = { ...common, ...words, role: "embedding", inFeatures: vocabulary, outFeatures: hidden };
   const linear = Array.from({ length: layers }, (_, block) =>
-    LAYERS.map(({ name, role, into, out }): LayerSite => {
+    LAYERS.map(({ name, role, into, out, norm }): LayerSite => {
       const path = `transformer.h.${block}.${name}`;
+      const read = norm === undefined ? {} : { norm: normNames(`transformer.h.${block}.${norm}`) };
       const size = { inFeatures: into * hidden, outFeatures: out * hidden };
-      return { ...common, ...size, path, kind: "linear", role, block, weight: `${path}.weight`, bias: `${path}.bias` };
+      return {
+        ...common,
+        ...size,
+        ...read,
+        path,
+        kind: "linear",
+        role,
+        block,
+        weight: `${path}.weight`,
+        bias: `${path}.bias`,
+      };
     }),
   );
   return [table, ...linear.flat()];
+}
+
+function normNames(path: string): SiteNorm {
+  return { weight: `${path}.weight`, bias: `${path}.bias` };
 }
 
 /** The blocks between embeddings and logits = LN(x)·Eᵀ, with E the table of words. */

@@ -34,6 +34,12 @@ export interface SitePart {
   readonly to: number;
 }
 
+/** Parameter names of a normalisation: y = γ·x̂ + β, or γ·x̂. */
+export interface SiteNorm {
+  readonly weight: string;
+  readonly bias: string | null;
+}
+
 /**
  * A layer that a method can attach to.
  *
@@ -55,6 +61,8 @@ export interface LayerSite {
   /** Parameter names in the model. */
   readonly weight: string;
   readonly bias: string | null;
+  /** The normalisation whose output the layer reads, if it does: names of its gain and shift. */
+  readonly norm?: SiteNorm;
   /**
    * Of a fused layer: what its outputs do, e.g. thirds for queries, keys and values. A role may have several parts, where heads are
    * interleaved; outputs in no part have no role of their own.

@@ -51,7 +51,11 @@ function roundHalfEven(value: number): number {
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }
 
-/** Name of the factors of a matrix in eight bits, beside its own in a file. */
+/** Names of the factors of a matrix in eight bits, beside its own in a file. */
 export function scalesName(name: string): string {
   return `${name}.scales`;
+}
+
+export function inputScalesName(name: string): string {
+  return `${name}.input_scales`;
 }

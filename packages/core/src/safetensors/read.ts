@@ -6,7 +6,7 @@ import { didYouMean } from "../nearMisses.ts";
 import { widenInto } from "../halves.ts";
 import type { QuantizeOptions } from "../int8.ts";
 import { sizeOf, type HalfType, type HostTensor, type Int8Tensor, type StoredTensor } from "../tensors.ts";
-import { FILE_DTYPES, scalesName, type FileDType } from "./dtypes.ts";
+import { FILE_DTYPES, inputScalesName, scalesName, type FileDType } from "./dtypes.ts";
 import { invalid, MAX_HEADER_BYTES, parseHeader, type SafetensorsHeader, type TensorInfo } from "./header.ts";
 
 /** Tensors in one or several files: the headers are in memory, the values are read when asked for. */
@@ -89,19 +89,21 @@ export class SafetensorsFile implements TensorSource {
    * Reads a matrix that was written with `keepInt8`.
    * @throws PeftError `TENSOR_MISSING`, `SAFETENSORS_INVALID` for one that is something else.
    */
-  async int8(name: string, { axis, backward = "int8" }: QuantizeOptions): Promise<Int8Tensor> {
-    const [info, factors] = [this.info(name), this.info(scalesName(name))];
+  async int8(name: string, { axis, backward = "int8" }: Omit<QuantizeOptions, "inputScales">): Promise<Int8Tensor> {
+    const info = this.info(name);
     const { shape } = info;
-    if (
-      info.dtype !== "I8" ||
-      shape.length !== 2 ||
-      factors.dtype !== "F32" ||
-      factors.shape.join() !== `${shape[axis]}`
-    )
-      throw invalid(this.path, `"${name}" is no matrix in eight bits with a factor for each index of axis ${axis}`);
-    const scales = await this.tensor(factors.name);
+    if (info.dtype !== "I8" || shape.length !== 2) throw invalid(this.path, `"${name}" is no matrix in eight bits`);
+    const factors = async (own: string, along: number): Promise<Float32Array> => {
+      const found = this.info(own);
+      if (found.dtype !== "F32" || found.shape.join() !== String(shape[along]))
+        throw invalid(this.path, `"${own}" has no factor for each index of axis ${along} of "${name}"`);
+      return (await this.tensor(own)).data as Float32Array;
+    };
+    const scales = await factors(scalesName(name), axis);
+    const inputs = inputScalesName(name);
+    const inputScales = this.#tensors.has(inputs) ? { inputScales: await factors(inputs, 1 - axis) } : {};
     const data = new Int8Array(await this.#failing(() => this.#bytes(info.begin, info.end)));
-    return { dtype: "int8", shape, data, scales: scales.data as Float32Array, axis, backward };
+    return { dtype: "int8", shape, data, scales, axis, backward, ...inputScales };
   }
 
   async close(): Promise<void> {

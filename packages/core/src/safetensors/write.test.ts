@@ -74,6 +74,19 @@ describe("writeSafetensors", () => {
     expect((await readdir(temporary)).filter((name) => name.includes("broken"))).toEqual([]);
   });
 
+  it("keeps factors of the inputs with eight bits", async () => {
+    const path = join(temporary, "smoothed.safetensors");
+    const held = quantize(float32([1, -2, 0.5, 0, 0, 0.25], [2, 3]), {
+      axis: 0,
+      inputScales: new Float32Array([1, 2, 3]),
+    });
+    await writeSafetensors(path, new Map([["w", held]]), { keepInt8: true });
+    const file = await SafetensorsFile.open(path);
+    expect(file.names).toEqual(["w.input_scales", "w.scales", "w"]);
+    expect(await file.int8("w", { axis: 0 })).toEqual(held);
+    await file.close();
+  });
+
   it("keeps eight bits on request, and writes them as float32 otherwise", async () => {
     const path = join(temporary, "int8.safetensors");
     const held = quantize(float32([1, -2, 0.5, 0, 0, 0.25], [2, 3]), { axis: 1, backward: "float32" });
@@ -89,7 +102,8 @@ describe("writeSafetensors", () => {
     // As every other reader sees it: whole numbers.
     expect(await file.tensor("w")).toEqual(int32([...held.data], [2, 3]));
     await expect(file.int8("w", { axis: 0 })).rejects.toMatchObject({ code: "SAFETENSORS_INVALID" });
-    await expect(file.int8("b", held)).rejects.toMatchObject({ code: "TENSOR_MISSING" });
+    await expect(file.int8("b", held)).rejects.toMatchObject({ code: "SAFETENSORS_INVALID" });
+    await expect(file.int8("c", held)).rejects.toMatchObject({ code: "TENSOR_MISSING" });
     await file.close();
     await writeSafetensors(path, tensors);
     expect((await readAll(await SafetensorsFile.open(path))).get("w")).toEqual(widen(held));

@@ -3,7 +3,7 @@ import { writeFileAtomic } from "../files.ts";
 import { isInt8 } from "../int8.ts";
 import { narrow, widen } from "../stored.ts";
 import { float32, sizeOf, type Int8Tensor, type StoredTensor } from "../tensors.ts";
-import { FILE_DTYPES, scalesName, type FileDType } from "./dtypes.ts";
+import { FILE_DTYPES, inputScalesName, scalesName, type FileDType } from "./dtypes.ts";
 
 export interface WriteSafetensorsOptions {
   /** Type of the floating-point tensors in the file, rounded to nearest even. Default: each one's own. */
@@ -50,10 +50,14 @@ interface Entry {
 }
 
 function int8Entries(name: string, tensor: Int8Tensor): Entry[] {
-  const { scales } = tensor;
+  const factors = (own: string, values: Float32Array): Entry => ({
+    ...{ name: own, tensor: float32(values, [values.length]), type: "F32" },
+  });
+  const { scales, inputScales } = tensor;
   return [
     { name, tensor, type: "I8" },
-    { name: scalesName(name), tensor: float32(scales, [scales.length]), type: "F32" },
+    factors(scalesName(name), scales),
+    ...(inputScales === undefined ? [] : [factors(inputScalesName(name), inputScales)]),
   ];
 }
 

@@ -7,7 +7,7 @@ const known = new WeakMap<StoredTensor | Float32Array, Tensor>();
 
 /** ONNX Runtime's view of the same memory: of a tensor's values, or of its factors. */
 export function argumentOf(tensor: StoredTensor, part?: GraphInput["part"]): Tensor {
-  const owner = part === "scales" ? (tensor as Int8Tensor).scales : tensor;
+  const owner = part === undefined ? tensor : ((tensor as Int8Tensor)[part] as Float32Array);
   let view = known.get(owner);
   if (view === undefined) {
     view =

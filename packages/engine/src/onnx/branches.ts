@@ -97,8 +97,8 @@ interface Context {
   readonly readOutside: ReadonlySet<Value>;
 }
 
-function scalesOf(storage: Storage | undefined): Value[] {
-  return storage?.type === "int8" ? [storage.scales] : [];
+function factorsOf(storage: Storage | undefined): Value[] {
+  return storage?.type === "int8" ? [storage.scales, storage.inputScales].filter((factors) => factors !== null) : [];
 }
 
 /** One node with a graph of its own, which reads nothing but the node's inputs and constants. */
@@ -108,14 +108,19 @@ function writeBranch(members: readonly GraphNode[], { graph, draft, readOutside 
   const operands = (node: GraphNode): readonly Value[] => (isGate(node) ? [inputOf(node, "x")] : node.inputs);
   const storages = new Map(graph.inputs.map(({ value, storage }) => [value, storage]));
   const read = [...new Set(members.flatMap(operands))].filter((value) => value.constant === null && !made.has(value));
-  const captured = [...new Set([...read, ...read.flatMap((value) => scalesOf(storages.get(value)))])];
+  const captured = [...new Set([...read, ...read.flatMap((value) => factorsOf(storages.get(value)))])];
   const parameters = new Map(captured.map((value) => [value, new Value(value)]));
   for (const [value, parameter] of parameters) body.stand(value, parameter);
   const inputs = captured.map((value, i): GraphInput => {
     const input = { group: "captured", name: String(i), value: parameters.get(value) as Value };
     const storage = storages.get(value);
     if (storage?.type !== "int8") return storage === undefined ? input : { ...input, storage };
-    return { ...input, storage: { ...storage, scales: parameters.get(storage.scales) as Value } };
+    const inside = (factors: Value): Value => parameters.get(factors) as Value;
+    const { scales, inputScales } = storage;
+    return {
+      ...input,
+      storage: { ...storage, scales: inside(scales), inputScales: inputScales === null ? null : inside(inputScales) },
+    };
   });
   for (const node of members) {
     if (isGate(node)) body.stand(single(node), body.current(inputOf(node, "x")));

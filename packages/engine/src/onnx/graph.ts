@@ -44,15 +44,18 @@ export interface GraphInput {
   readonly value: Value;
   /** How the argument is stored, if not as what it counts as: until it is read (`readStored`), as float32. */
   readonly storage?: Storage;
-  /** The factors of an argument of eight bits, which are an argument of their own. */
-  readonly part?: "scales";
+  /** Factors of an argument of eight bits, which are an argument of their own. */
+  readonly part?: FactorName;
 }
 
 export type Storage = { readonly type: HalfType } | Int8Storage;
 
+export type FactorName = "scales" | "inputScales";
+
 export interface Int8Storage extends Pick<Int8Tensor, "axis" | "backward"> {
   readonly type: "int8";
   readonly scales: Value;
+  readonly inputScales: Value | null;
 }
 
 /** Nodes in an order in which they can be run. */

@@ -27,7 +27,8 @@ export function linearSite(
     block = null,
     inFeatures,
     outFeatures,
-  }: { role: SiteRole; block?: number | null; inFeatures: number; outFeatures: number },
+    norm,
+  }: { role: SiteRole; block?: number | null; inFeatures: number; outFeatures: number; norm?: string },
 ): LayerSite {
   return {
     path,
@@ -39,6 +40,7 @@ export function linearSite(
     layout: "out_in",
     weight: `${path}.weight`,
     bias: `${path}.bias`,
+    ...(norm === undefined ? {} : { norm: { weight: `${norm}.weight`, bias: `${norm}.bias` } }),
   };
 }
 
@@ -101,14 +103,36 @@ export function trunkSites(family: EncoderFamily, config: EncoderConfig, head: H
   for (let block = 0; block < config.numHiddenLayers; block++) {
     const layer = `${path}encoder.layer.${block}`;
     const square = { block, inFeatures: hidden, outFeatures: hidden };
+    const norms = blockNorms(family, path, block);
+    const normed = { ...square, norm: norms.attention };
+    const up = { block, inFeatures: hidden, outFeatures: inner, norm: norms.feedForward };
     sites.push(
-      linearSite(`${layer}.attention.self.query`, { role: "query", ...square }),
-      linearSite(`${layer}.attention.self.key`, { role: "key", ...square }),
-      linearSite(`${layer}.attention.self.value`, { role: "value", ...square }),
+      linearSite(`${layer}.attention.self.query`, { role: "query", ...normed }),
+      linearSite(`${layer}.attention.self.key`, { role: "key", ...normed }),
+      linearSite(`${layer}.attention.self.value`, { role: "value", ...normed }),
       linearSite(`${layer}.attention.output.dense`, { role: "attentionOutput", ...square }),
-      linearSite(`${layer}.intermediate.dense`, { role: "ffnUp", block, inFeatures: hidden, outFeatures: inner }),
+      linearSite(`${layer}.intermediate.dense`, { role: "ffnUp", ...up }),
       linearSite(`${layer}.output.dense`, { role: "ffnDown", block, inFeatures: inner, outFeatures: hidden }),
     );
   }
   return sites;
+}
+
+/** The normalisations that a block's attention and its feed-forward layer read. */
+function blockNorms(
+  { normOrder }: EncoderFamily,
+  path: string,
+  block: number,
+): { readonly attention: string; readonly feedForward: string } {
+  const layer = (index: number): string => `${path}encoder.layer.${index}`;
+  if (normOrder === "pre") {
+    return {
+      attention: `${layer(block)}.attention.LayerNorm`,
+      feedForward: `${layer(block)}.intermediate.LayerNorm`,
+    };
+  }
+  return {
+    attention: block === 0 ? `${path}embeddings.LayerNorm` : `${layer(block - 1)}.output.LayerNorm`,
+    feedForward: `${layer(block)}.attention.output.LayerNorm`,
+  };
 }

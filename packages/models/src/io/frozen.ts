@@ -1,5 +1,5 @@
 import { didYouMean, isInModules, PeftError } from "@peftjs/core";
-import type { LayerSite, ParameterSpec, ProductType, QuantizeOptions } from "@peftjs/core";
+import type { Int8Tensor, LayerSite, ParameterSpec, ProductType, SiteNorm } from "@peftjs/core";
 import { ownParameters, type ModelLayout } from "../model.ts";
 
 /** How frozen weights are held in memory; `auto`: float16 and bfloat16 as in the file, everything else in float32. */
@@ -29,8 +29,13 @@ export interface FrozenOptions {
 export type Frozen = FrozenType | FrozenOptions;
 
 /** How one parameter is held. */
-export type Held =
-  { readonly type: Exclude<FrozenType, "int8"> } | ({ readonly type: "int8" } & Required<QuantizeOptions>);
+export type Held = { readonly type: Exclude<FrozenType, "int8"> } | HeldInt8;
+
+export interface HeldInt8 extends Pick<Int8Tensor, "axis" | "backward"> {
+  readonly type: "int8";
+  /** The normalisation that the layer reads, whose large features are reckoned with. */
+  readonly norm: SiteNorm | null;
+}
 
 /** How every parameter of a model is held. */
 export interface FrozenPlan {
@@ -53,12 +58,12 @@ export function frozenPlan(frozen: Frozen, { specs, sites, headModules }: ModelL
   const layers = sites.filter(({ kind }) => kind !== "prompt");
   checkExclude(exclude, layers);
   const kept = [...headModules, ...exclude];
-  const heldOf = ({ kind, path, layout }: LayerSite): Held => {
+  const heldOf = ({ kind, path, layout, norm }: LayerSite): Held => {
     const asked = kind === "embedding" ? embeddings : type;
     if (asked !== "int8") return { type: asked };
     // A row of a table is a word: one factor for each is also what a product with the transposed table has as its output channels.
     const axis = kind === "embedding" || layout === "out_in" ? 0 : 1;
-    return isInModules(path, kept) ? FLOAT32 : { type: "int8", axis, backward };
+    return isInModules(path, kept) ? FLOAT32 : { type: "int8", axis, backward, norm: norm ?? null };
   };
   const held = new Map(ownParameters(specs).map(({ name }) => [name, type === "int8" ? FLOAT32 : { type }]));
   const own = new Map(specs.map(({ name, tiedTo }) => [name, tiedTo ?? name]));
@@ -68,6 +73,14 @@ export function frozenPlan(frozen: Frozen, { specs, sites, headModules }: ModelL
     .concat(layers.filter(({ kind }) => kind === "embedding")))
     held.set(own.get(site.weight) ?? site.weight, heldOf(site));
   return { held, cache };
+}
+
+/** The model's own parameters, those of normalisations that quantized layers read first. */
+export function inOrder({ held }: FrozenPlan, own: readonly ParameterSpec[]): readonly ParameterSpec[] {
+  const norms = new Set(
+    [...held.values()].flatMap((how) => (how.type === "int8" && how.norm !== null ? Object.values(how.norm) : [])),
+  );
+  return [...own.filter(({ name }) => norms.has(name)), ...own.filter(({ name }) => !norms.has(name))];
 }
 
 export function heldAs({ held }: FrozenPlan, { name }: ParameterSpec): Held {

@@ -3,13 +3,14 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { PeftError, SafetensorsFile, writeSafetensors } from "@peftjs/core";
-import type { Int8Tensor, QuantizeOptions, TensorSource } from "@peftjs/core";
+import type { Int8Tensor, TensorSource } from "@peftjs/core";
+import type { HeldInt8 } from "./frozen.ts";
 
 /** Of what the files hold and how values are quantized: to be raised when either changes. */
 const FORMAT = "1";
 
 /** A weight to be held in eight bits: how, and which tensor of the source it comes from. */
-export interface CachedWeight extends Required<QuantizeOptions> {
+export interface CachedWeight extends Pick<HeldInt8, "axis" | "backward" | "norm"> {
   readonly name: string;
   readonly fileName: string;
   readonly shape: readonly number[];
@@ -31,7 +32,7 @@ export async function frozenCache(
   { source, weights }: { readonly source: TensorSource; readonly weights: readonly CachedWeight[] },
 ): Promise<FrozenCache> {
   const files = await Promise.all(source.files.map(stateOf));
-  const wanted = weights.map(({ name, fileName, shape, axis }) => ({ name, fileName, shape, axis }));
+  const wanted = weights.map(({ backward: _, ...weight }) => weight);
   const key = createHash("sha256").update(JSON.stringify([files.map(({ path }) => path), wanted]));
   const model = basename(dirname(files[0]?.path ?? ""));
   const path = join(folder, `${model}-${key.digest("hex").slice(0, 16)}.int8.safetensors`);
@@ -87,8 +88,10 @@ async function writeCache(path: string, fingerprint: string, tensors: ReadonlyMa
 }
 
 /** The format says nothing of values that were changed on their way: a disk's error would be a weight. */
-function checksum({ data, scales }: Int8Tensor): string {
+function checksum({ data, scales, inputScales }: Int8Tensor): string {
   const bytes = (values: Int8Array | Float32Array): Uint8Array =>
     new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  return crc32(bytes(scales), crc32(bytes(data))).toString(16);
+  // Of no bytes at all, crc32 gives 0 whatever came before.
+  const parts = [data, scales, ...(inputScales === undefined ? [] : [inputScales])];
+  return parts.reduce((sum, part) => crc32(bytes(part), sum), 0).toString(16);
 }

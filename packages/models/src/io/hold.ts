@@ -1,27 +1,52 @@
-import { isInt8, narrow, PeftError, quantize, widen, type StoredTensor } from "@peftjs/core";
-import type { Held } from "./frozen.ts";
+import { inputScales, isInt8, narrow, PeftError, quantize, widen } from "@peftjs/core";
+import type { HostTensor, NormValues, SiteNorm, StoredTensor } from "@peftjs/core";
+import type { Held, HeldInt8 } from "./frozen.ts";
 
-/** The values of the parameter `name` as they are to be held. Throws `NOT_FINITE` for those that eight bits cannot hold. */
-export function hold(tensor: StoredTensor, name: string, held: Held): StoredTensor {
+export interface HoldOptions {
+  readonly name: string;
+  readonly held: Held;
+  /** Those that are there already, normalisations among them (`inOrder`). */
+  readonly parameters: ReadonlyMap<string, StoredTensor>;
+}
+
+/** The values of a parameter as they are to be held. Throws `NOT_FINITE` for those that eight bits cannot hold. */
+export function hold(tensor: StoredTensor, { name, held, parameters }: HoldOptions): StoredTensor {
   switch (held.type) {
     case "auto":
       return tensor;
     case "float32":
       return widen(tensor);
     case "int8":
-      return quantized(tensor, name, held);
+      return quantized(widen(tensor), { name, held, parameters });
     default:
       return narrow(tensor, held.type);
   }
 }
 
-function quantized(tensor: StoredTensor, name: string, held: Extract<Held, { type: "int8" }>): StoredTensor {
+function quantized(
+  tensor: HostTensor,
+  { name, held: { axis, backward, norm }, parameters }: HoldOptions & { readonly held: HeldInt8 },
+): StoredTensor {
+  const values = norm === null ? null : normValues(norm, parameters);
   try {
-    return quantize(widen(tensor), held);
+    if (values === null) return quantize(tensor, { axis, backward });
+    return quantize(tensor, { axis, backward, inputScales: inputScales(tensor, { axis, norm: values }) });
   } catch (error) {
     if (!(error instanceof PeftError)) throw error;
     throw new PeftError(error.code, `${name}: ${error.message}`, { cause: error });
   }
+}
+
+function normValues({ weight, bias }: SiteNorm, parameters: HoldOptions["parameters"]): NormValues {
+  const dataOf = (name: string): HostTensor["data"] => {
+    const tensor = parameters.get(name);
+    if (tensor !== undefined) return widen(tensor).data;
+    throw new PeftError(
+      "ARCHITECTURE_INVALID",
+      `The architecture says that a layer reads the normalisation with the parameter "${name}", which it does not list. Correct the site's \`norm\`.`,
+    );
+  };
+  return { weight: dataOf(weight), bias: bias === null ? null : dataOf(bias) };
 }
 
 /** Bytes that a model's parameters take in memory, by their type; what is tied counts once. */
@@ -32,7 +57,7 @@ export function bytesByType({
 }): Partial<Record<StoredTensor["dtype"], number>> {
   const bytes: Partial<Record<StoredTensor["dtype"], number>> = {};
   for (const tensor of new Set(parameters.values())) {
-    const factors = isInt8(tensor) ? tensor.scales.byteLength : 0;
+    const factors = isInt8(tensor) ? tensor.scales.byteLength + (tensor.inputScales?.byteLength ?? 0) : 0;
     bytes[tensor.dtype] = (bytes[tensor.dtype] ?? 0) + tensor.data.byteLength + factors;
   }
   return bytes;

@@ -13,9 +13,9 @@ import {
 import { outputSize } from "../encoder/family.ts";
 import { initialise } from "../init.ts";
 import { ownParameters } from "../model.ts";
-import { heldAs, type FrozenPlan, type Held } from "./frozen.ts";
+import { heldAs, inOrder, type FrozenPlan } from "./frozen.ts";
 import { frozenCache, type CachedWeight, type FrozenCache } from "./frozenCache.ts";
-import { bytesByType, hold } from "./hold.ts";
+import { bytesByType, hold, type HoldOptions } from "./hold.ts";
 import { belongsToHead, isBuffer, modelName } from "./names.ts";
 
 /** What did not go one to one from the file to the model, and what became of it there. */
@@ -60,12 +60,13 @@ export async function loadWeights(
   const quantized = (await cache?.read()) ?? null;
   const generator = createGenerator(context.seed);
   const parameters = new Map<string, StoredTensor>();
-  for (const spec of own) {
+  for (const spec of inOrder(context.plan, own)) {
     const fileName = sources.get(spec.name);
+    const how = { name: spec.name, held: heldAs(context.plan, spec), parameters };
     const tensor =
       fileName === undefined
         ? initialise(spec, generator)
-        : (quantized?.get(spec.name) ?? (await readHeld(file, fileName, { spec, held: heldAs(context.plan, spec) })));
+        : (quantized?.get(spec.name) ?? (await readHeld(file, fileName, how)));
     parameters.set(spec.name, tensor);
   }
   if (quantized === null) await cache?.write(new Map([...parameters].filter(isQuantized)));
@@ -96,7 +97,8 @@ async function openCache(
   const weights = own.flatMap((spec): CachedWeight[] => {
     const [fileName, held] = [sources.get(spec.name), heldAs(plan, spec)];
     if (fileName === undefined || held.type !== "int8") return [];
-    return [{ name: spec.name, shape: spec.shape, fileName, axis: held.axis, backward: held.backward }];
+    const { axis, backward, norm } = held;
+    return [{ name: spec.name, shape: spec.shape, fileName, axis, backward, norm }];
   });
   return plan.cache === undefined || weights.length === 0 ? null : frozenCache(plan.cache, { source, weights });
 }
@@ -168,16 +170,12 @@ function hasShape(
   );
 }
 
-async function readHeld(
-  file: TensorSource,
-  fileName: string,
-  { spec, held }: { readonly spec: ParameterSpec; readonly held: Held },
-): Promise<StoredTensor> {
-  const wide = held.type === "float32" || held.type === "int8";
+async function readHeld(file: TensorSource, fileName: string, how: HoldOptions): Promise<StoredTensor> {
+  const wide = how.held.type === "float32" || how.held.type === "int8";
   const tensor = await (wide ? file.tensor(fileName) : file.stored(fileName));
-  if (tensor.dtype === "float32" || isHalf(tensor)) return hold(tensor, spec.name, held);
+  if (tensor.dtype === "float32" || isHalf(tensor)) return hold(tensor, how);
   throw new PeftError(
     "DTYPE_UNSUPPORTED",
-    `${fileName} is stored as ${tensor.dtype}; the parameter ${spec.name} needs a floating-point type.`,
+    `${fileName} is stored as ${tensor.dtype}; the parameter ${how.name} needs a floating-point type.`,
   );
 }

@@ -24,6 +24,12 @@ function widened({ call, args, emit }: LoweringCall, bits: string): string {
   if (from === "float16") return emit.cast(bits, "float32");
   if (from === "bfloat16")
     return emit.cast(emit.op("BitCast", [bits], { attributes: { to: BigInt(ONNX_TYPE.bfloat16) } }), "float32");
-  const scales = args[call.inputNames.indexOf("scales")] as string;
-  return emit.op("DequantizeLinear", [bits, scales], { attributes: { axis: BigInt(call.number("axis")) } });
+  const named = (name: string): string | undefined => args[call.inputNames.indexOf(name)];
+  const axis = call.number("axis");
+  const product = emit.op("DequantizeLinear", [bits, named("scales") as string], {
+    attributes: { axis: BigInt(axis) },
+  });
+  const inputScales = named("inputScales");
+  if (inputScales === undefined) return product;
+  return emit.op("Mul", [product, axis === 0 ? inputScales : emit.op("Unsqueeze", [inputScales, emit.ints([1])])]);
 }

@@ -51,7 +51,7 @@ export class StoredArgument {
     const stored: GraphNode = { ...lookUp, inputs: [narrow, ...lookUp.inputs.slice(1)], outputs: [rows] };
     const widened = (scales?: Value): GraphNode => ({ ...this.#widening(rows, [], scales), outputs: lookUp.outputs });
     if (storage.type !== "int8") return [stored, widened()];
-    if (inputOf(lookUp, "indices").shape.length !== 1) return null;
+    if (inputOf(lookUp, "indices").shape.length !== 1 || storage.inputScales !== null) return null;
     if (lookUp.attributes["axis"] !== storage.axis) return [stored, widened(storage.scales)];
     const scales = makeNode(lookUp.kernel, lookUp.inputNames, [storage.scales, ...lookUp.inputs.slice(1)], {
       ...lookUp.attributes,
@@ -60,15 +60,15 @@ export class StoredArgument {
     return [stored, scales, widened(single(scales))];
   }
 
-  #widening(x: Value, shape: readonly Value[], scales?: Value): GraphNode {
+  #widening(x: Value, [shape]: readonly Value[], scales?: Value): GraphNode {
     const { storage } = this;
-    const inputs = {
-      x,
-      ...(shape[0] && { shape: shape[0] }),
-      ...(storage.type === "int8" && { scales: scales ?? storage.scales }),
-    };
-    const axis = storage.type === "int8" ? { axis: storage.axis } : {};
-    return makeNode("PeftWiden", Object.keys(inputs), Object.values(inputs), { from: storage.type, ...axis });
+    const inputs: Record<string, Value> = { x };
+    if (shape !== undefined) inputs["shape"] = shape;
+    if (storage.type !== "int8")
+      return makeNode("PeftWiden", Object.keys(inputs), Object.values(inputs), { from: storage.type });
+    inputs["scales"] = scales ?? storage.scales;
+    if (storage.inputScales !== null) inputs["inputScales"] = storage.inputScales;
+    return makeNode("PeftWiden", Object.keys(inputs), Object.values(inputs), { from: "int8", axis: storage.axis });
   }
 }
 

@@ -6,6 +6,9 @@ import type { Reading, StoredArgument } from "./argument.ts";
 
 const PRODUCTS: ReadonlySet<string> = new Set(["BatchMatMul", "Linear"]);
 
+const given = (name: string, value: Value | null | undefined): Record<string, Value> =>
+  value === null || value === undefined ? {} : { [name]: value };
+
 export interface IntegerProductOptions {
   readonly largest: number | null;
   readonly place: Reading;
@@ -15,9 +18,9 @@ export interface IntegerProductOptions {
  * The product a·W (+ bias) or a·Wᵀ (+ bias) of a matrix a and one of eight bits as a product of integers; null for other products, and
  * where W's gradients are to be float32. The result stays the same value.
  *
- * Where the factors s belong to the result's columns (the forward pass of a layer), y = (a·dataᵀ)·s. Where they belong to what is summed
- * over (its backward pass), y = (a·s)·data. So one copy of W serves both; a product wants the terms of the sum first, for which the
- * one that finds them last reads a transposed copy that lives no longer than itself.
+ * W = s ⊙ data ⊙ t has factors of what is summed over, which the operand takes up, and factors of the result's columns: a layer's forward pass is
+ * y = ((x ⊙ t)·dataᵀ) ⊙ s, its backward pass ∂x = ((∂y ⊙ s)·data) ⊙ t. So one copy of W serves both; a product wants the terms of the
+ * sum first, for which the one that finds them last reads a transposed copy that lives no longer than itself.
  */
 export function integerProduct(
   node: GraphNode,
@@ -38,10 +41,12 @@ export function integerProduct(
   const inputs = {
     a,
     b: isTransposed ? argument.transposed(place) : argument.narrow,
-    scales: storage.scales,
-    ...(bias === undefined ? {} : { bias }),
+    ...given("terms", isBackward ? storage.scales : storage.inputScales),
+    ...given("columns", isBackward ? storage.inputScales : storage.scales),
+    ...given("bias", bias),
   };
-  const attributes = { largest, scaled: isBackward ? "terms" : "columns", alpha: node.attributes["alpha"] ?? 1 };
+  // NaN of a gradient has a loss that is NaN: it need not be looked for.
+  const attributes = { largest, keepNaN: !isBackward, alpha: node.attributes["alpha"] ?? 1 };
   return {
     ...makeNode("PeftIntegerProduct", Object.keys(inputs), Object.values(inputs), attributes),
     outputs: node.outputs,

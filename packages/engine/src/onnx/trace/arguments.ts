@@ -72,13 +72,17 @@ function checkTensor(where: string, tensor: unknown): asserts tensor is StoredTe
   if (dtype === "int8") checkScales(where, tensor as Int8Tensor);
 }
 
-function checkScales(where: string, { shape, axis, scales }: Int8Tensor): void {
-  if (shape.length === 2 && scales instanceof Float32Array && scales.length === shape[axis]) return;
-  throw new PeftError(
-    "SHAPE_MISMATCH",
-    `The argument ${where} of shape [${shape.join(", ")}] is of eight bits and has ${kindOf(scales)} of ${String(scales?.length)} factors along axis ${axis}, ` +
-      `expected a matrix with one for each of its ${String(shape[axis])} output channels. quantize of @peftjs/core makes them.`,
-  );
+function checkScales(where: string, { shape, axis, scales, inputScales }: Int8Tensor): void {
+  const check = (factors: unknown, { what, along }: { readonly what: string; readonly along: number }): void => {
+    if (shape.length === 2 && factors instanceof Float32Array && factors.length === shape[along]) return;
+    throw new PeftError(
+      "SHAPE_MISMATCH",
+      `The argument ${where} of shape [${shape.join(", ")}] is of eight bits, and its \`${what}\` are ${kindOf(factors)} of ${String((factors as Float32Array | undefined)?.length)} values, ` +
+        `expected a matrix with a Float32Array of one for each index of axis ${along}. quantize of @peftjs/core makes them.`,
+    );
+  };
+  check(scales, { what: "scales", along: axis });
+  if (inputScales !== undefined) check(inputScales, { what: "inputScales", along: 1 - axis });
 }
 
 function isObject(value: unknown): value is object {

@@ -94,12 +94,15 @@ function graphInputs(value: Value, { group, name, value: stored }: Leaf<StoredTe
   if (isHalf(stored)) return [{ ...place, storage: { type: stored.dtype } }];
   if (!isInt8(stored)) return [place];
   const { axis, backward } = stored;
-  const scales = new Value({ shape: [stored.scales.length], dtype: "float32" });
-  const storage: Storage = { type: "int8", axis, backward, scales };
-  return [
+  const factors = ({ length }: Float32Array): Value => new Value({ shape: [length], dtype: "float32" });
+  const scales = factors(stored.scales);
+  const inputScales = stored.inputScales === undefined ? null : factors(stored.inputScales);
+  const storage: Storage = { type: "int8", axis, backward, scales, inputScales };
+  const inputs: GraphInput[] = [
     { ...place, storage },
     { group, name, value: scales, part: "scales" },
   ];
+  return inputScales === null ? inputs : [...inputs, { group, name, value: inputScales, part: "inputScales" }];
 }
 
 function resultValue({ group, name, value }: Leaf<tf.Tensor>, { live }: Recording): Value {
