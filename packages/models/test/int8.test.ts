@@ -11,6 +11,7 @@ import {
   writeSafetensors,
   type BaseModel,
   type HostTensor,
+  type Int8Tensor,
   type StoredTensor,
 } from "@peftjs/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -202,11 +203,14 @@ describe("the file", () => {
         expect(parameters.get(name), name).toEqual(dtype === "float32" ? widen(tensor) : narrow(tensor, dtype));
       expect(configJson["torch_dtype"]).toBe(dtype);
     }
-    // What was quantized once is quantized to itself.
+    // What was quantized once is quantized to itself, or, where factors of the inputs follow from rounded weights now, to its neighbour.
     await savePretrained(model, dir);
     const again = await fromPretrained(dir, { frozen: { type: "int8", embeddings: "int8" } });
-    for (const name of inInt8(model))
-      expect(again.parameters.get(name)?.data, name).toEqual(model.parameters.get(name)?.data);
+    for (const name of inInt8(model)) {
+      const [first, second] = [model, again].map(({ parameters }) => parameters.get(name) as Int8Tensor);
+      const largest = Math.max(...first!.data.map((value, i) => Math.abs(value - second!.data[i]!)));
+      expect(largest, name).toBeLessThanOrEqual(first!.inputScales === undefined ? 0 : 1);
+    }
   });
 });
 
