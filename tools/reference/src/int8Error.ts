@@ -1,7 +1,7 @@
 import { modelPath } from "@peftjs/base-mini";
 import { fineTune, openTextModel, registeredMethods, trainingPlan } from "@peftjs/bench";
-import { quantize, widen } from "@peftjs/core";
-import type { BaseModel, HostTensor } from "@peftjs/core";
+import { float32, inputScales, quantize, widen } from "@peftjs/core";
+import type { BaseModel, HostTensor, Int8Tensor, NormValues, SiteNorm } from "@peftjs/core";
 import { loadTask } from "@peftjs/data";
 import { createEngine } from "@peftjs/engine";
 import type { CompiledFunction } from "@peftjs/engine";
@@ -17,14 +17,14 @@ import {
   rounded,
   roundedApart,
   scaleColumns,
-  smoothing,
+  transposed,
 } from "./int8/schemes.ts";
-import type { LayerProduct, LayerProducts, Matrix, RelativeError } from "./int8/schemes.ts";
+import type { LayerProducts, Matrix, Operands, RelativeError } from "./int8/schemes.ts";
 
 /**
  * Errors of single linear layers whose weights are held in eight bits, y = x·Wᵀ and dx = dy·W, on activations and gradients of a model that
  * is being trained: prints tables of ‖y₈ − y‖/‖y‖ and ‖dx₈ − dx‖/‖dx‖ in percent for several ways of rounding x and dy, and how far the
- * engine is from the one that it is to follow, by rows.
+ * engine is from the one that it is to follow, `as held`.
  *
  *   npx tsx --conditions=@peftjs/source tools/reference/src/int8Error.ts [TASK] [STEPS]
  */
@@ -32,7 +32,7 @@ const [taskName = "bshift", steps = "60"] = process.argv.slice(2);
 
 type Round = (matrix: Matrix) => Matrix;
 
-/** How x and dy are rounded. `4 apart`: but for the four largest columns, which stay as they are. */
+/** How x and dy are rounded beside a weight without factors of its inputs. `4 apart`: all but the four largest columns, by rows. */
 const SCHEMES: Readonly<Record<string, Round>> = {
   "W alone": (matrix) => matrix,
   "per tensor": (matrix) => rounded(matrix, "tensor"),
@@ -40,8 +40,9 @@ const SCHEMES: Readonly<Record<string, Round>> = {
   "4 apart": (matrix) => roundedApart(matrix, 4),
   "16 apart": (matrix) => roundedApart(matrix, 16),
 };
-const SMOOTHED = "smoothed";
-const COLUMNS = [...Object.keys(SCHEMES), SMOOTHED];
+/** By rows, with a weight as models hold it: with factors of the inputs where the layer reads a normalisation. */
+const HELD = "as held";
+const COLUMNS = [...Object.keys(SCHEMES), HELD];
 /** Outliers made on purpose: two features of every norm are this much larger. */
 const OUTLIER = 30;
 
@@ -51,24 +52,29 @@ interface Layer {
   readonly captured: Captured;
   readonly x: Matrix;
   readonly dy: Matrix;
-  readonly weight: Matrix;
+  readonly weight: HostTensor;
+  /** The normalisation that x comes from. */
+  readonly norm: NormValues | null;
 }
 
 const engine = await createEngine({ kind: "onnx" });
 const { base, batch } = await trainedModel();
 const layers = (await capture(base, batch, engine)).map((captured): Layer => {
-  const weight = matrixOf(widen(base.parameters.get(captured.site.weight) as HostTensor));
-  return { captured, x: matrixOf(captured.x), dy: matrixOf(captured.dy), weight };
+  const [weight, norm] = [parameter(captured.site.weight), captured.site.norm];
+  return {
+    ...{ captured, x: matrixOf(captured.x), dy: matrixOf(captured.dy), weight },
+    norm: norm === undefined ? null : { weight: parameter(norm.weight).data, bias: shiftOf(norm) },
+  };
 });
 /** y and dx of one layer, as the engine computes them in a training step. */
 const step = engine.compile(({ frozen = {}, inputs = {} }) => {
   const [w, x, dy] = [frozen["w"], inputs["x"], inputs["dy"]] as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D];
   return { outputs: { y: tf.matMul(x, w, false, true), dx: tf.matMul(dy, w) } };
 });
-/** Largest distance of the engine's results from those by rows, relative to them. */
+/** Largest distance of the engine's results from those by the scheme, relative to them. */
 let farthest = 0;
 const plain = await errorsOf(layers, () => 1);
-const readers = layers.filter(({ captured: { site } }) => ["query", "key", "value", "ffnUp"].includes(site.role));
+const readers = layers.filter(({ norm }) => norm !== null);
 const readersPlain = plain.filter((_, i) => readers.includes(layers[i] as Layer));
 const outliers = await errorsOf(readers, (feature, features) =>
   feature === Math.floor(features / 3) || feature === Math.floor((2 * features) / 3) ? OUTLIER : 1,
@@ -94,7 +100,15 @@ async function trainedModel(): Promise<{
   };
 }
 
-/** `gain`: factor of a feature that goes into the layers, whose weights are divided by it. */
+function parameter(name: string): HostTensor {
+  return widen(base.parameters.get(name) as HostTensor);
+}
+
+function shiftOf({ bias }: SiteNorm): NormValues["bias"] {
+  return bias === null ? null : parameter(bias).data;
+}
+
+/** `gain`: factor of a feature of the normalisation, its γ and β, whose weights are divided by it. */
 async function errorsOf(
   all: readonly Layer[],
   gain: (feature: number, features: number) => number,
@@ -104,32 +118,52 @@ async function errorsOf(
   return found;
 }
 
-async function layerErrors({ x, dy, weight }: Layer, gain: (feature: number) => number): Promise<Errors> {
-  const [larger, smaller] = [scaleColumns(x, gain), scaleColumns(weight, (j) => 1 / gain(j))];
-  const factors = Array.from({ length: x.columns }, (_, j) => 1 / gain(j));
-  const held = layerProducts({ x, dy, weight }, factors);
-  const even = smoothing(larger, smaller).map((c, j) => c / gain(j));
-  const smoothed = layerProducts({ x, dy, weight }, even);
-  const [y, dx] = [product(held.forward.exact), product(held.backward.exact)];
+async function layerErrors(layer: Layer, gain: (feature: number) => number): Promise<Errors> {
+  const changed = withGain(layer, gain);
+  const { x, dy, weight, norm } = changed;
+  const exact = {
+    forward: { left: x, right: matrixOf(weight) },
+    backward: { left: dy, right: transposed(matrixOf(weight)) },
+  };
+  // The gradient goes on to x̂, through γ.
+  const [y, dx] = [product(exact.forward), scaleColumns(product(exact.backward), gain)];
   const both = ({ forward, backward }: LayerProducts, round: Round): Errors[string] => ({
-    forward: relativeError(onHeld(forward, round), y),
-    backward: relativeError(onHeld(backward, round), dx),
+    forward: relativeError(onRounded(forward, round), y),
+    backward: relativeError(scaleColumns(onRounded(backward, round), gain), dx),
   });
-  const ours = await ofEngine(step, { x: larger, dy, weight: smaller });
+  const plain = layerProducts(changed, quantize(weight, { axis: 0 }));
+  const factors = norm && { inputScales: inputScales(weight, { axis: 0, norm }) };
+  const w = quantize(weight, { axis: 0, ...factors });
+  const held = layerProducts(changed, w);
+  const ours = await ofEngine(step, { x, dy, w });
   farthest = Math.max(
     farthest,
-    relativeError(ours.y, onHeld(held.forward, byRow)).whole,
-    relativeError(scaleColumns(ours.dx, gain), onHeld(held.backward, byRow)).whole,
+    relativeError(ours.y, onRounded(held.forward, byRow)).whole,
+    relativeError(ours.dx, onRounded(held.backward, byRow)).whole,
   );
   return {
-    ...Object.fromEntries(Object.entries(SCHEMES).map(([name, round]) => [name, both(held, round)])),
-    [SMOOTHED]: both(smoothed, byRow),
+    ...Object.fromEntries(Object.entries(SCHEMES).map(([name, round]) => [name, both(plain, round)])),
+    [HELD]: both(held, byRow),
   };
 }
 
-/** The product as a quantized weight gives it. */
-function onHeld({ held }: LayerProduct, round: Round): Matrix {
-  return product({ ...held, left: round(held.left) });
+/** The same function, by other features. */
+function withGain({ x, weight, norm, ...rest }: Layer, gain: (feature: number) => number): Layer {
+  const { columns } = x;
+  const larger = (data: HostTensor["data"]): Float32Array => Float32Array.from(data, (value, j) => value * gain(j));
+  return {
+    ...rest,
+    x: scaleColumns(x, gain),
+    weight: float32(
+      Float32Array.from(weight.data, (value, i) => value / gain(i % columns)),
+      weight.shape,
+    ),
+    norm: norm && { weight: larger(norm.weight), bias: norm.bias && larger(norm.bias) },
+  };
+}
+
+function onRounded({ left, right }: Operands, round: Round): Matrix {
+  return product({ left: round(left), right });
 }
 
 function byRow(matrix: Matrix): Matrix {
@@ -138,13 +172,10 @@ function byRow(matrix: Matrix): Matrix {
 
 async function ofEngine(
   program: CompiledFunction,
-  { x, dy, weight }: Readonly<Record<"x" | "dy" | "weight", Matrix>>,
+  { x, dy, w }: { readonly x: Matrix; readonly dy: Matrix; readonly w: Int8Tensor },
 ): Promise<{ readonly y: Matrix; readonly dx: Matrix }> {
-  const host = ({ rows, columns, data }: Matrix): HostTensor => ({
-    ...{ dtype: "float32", shape: [rows, columns], data: Float32Array.from(data) },
-  });
-  const frozen = { w: quantize(host(weight), { axis: 0 }) };
-  const { outputs = {} } = await program.run({ frozen, inputs: { x: host(x), dy: host(dy) } });
+  const host = ({ rows, columns, data }: Matrix): HostTensor => float32(Float32Array.from(data), [rows, columns]);
+  const { outputs = {} } = await program.run({ frozen: { w }, inputs: { x: host(x), dy: host(dy) } });
   return { y: matrixOf(outputs["y"] as HostTensor), dx: matrixOf(outputs["dx"] as HostTensor) };
 }
 
@@ -168,7 +199,7 @@ function print(): void {
   row(["as they are, over rows", ...cells(readersPlain, "rows")]);
   row(["two outliers", ...cells(outliers, "whole")]);
   row(["two outliers, over rows", ...cells(outliers, "rows")]);
-  console.log(`\nThe engine's results are those by rows up to ${farthest.toExponential(1)} of their norm.`);
+  console.log(`\nThe engine's results are those as held up to ${farthest.toExponential(1)} of their norm.`);
 }
 
 function row(cells: readonly string[]): void {

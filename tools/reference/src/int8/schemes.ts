@@ -1,5 +1,4 @@
-import { quantize, widen } from "@peftjs/core";
-import type { HostTensor } from "@peftjs/core";
+import type { HostTensor, Int8Tensor } from "@peftjs/core";
 
 /** Row by row, in double precision. */
 export interface Matrix {
@@ -14,15 +13,10 @@ export interface Operands {
   readonly right: Matrix;
 }
 
-/** One layer's product as it is, and on a quantized weight: what is left is to round `held.left`. */
-export interface LayerProduct {
-  readonly exact: Operands;
-  readonly held: Operands;
-}
-
+/** One layer's products with a quantized weight: what is left is to round what is `left`. */
 export interface LayerProducts {
-  readonly forward: LayerProduct;
-  readonly backward: LayerProduct;
+  readonly forward: Operands;
+  readonly backward: Operands;
 }
 
 const LARGEST = 127;
@@ -50,7 +44,7 @@ export function transposed({ rows, columns, data }: Matrix): Matrix {
 }
 
 /** A matrix of the shape of `like`. */
-export function map({ rows, columns }: Matrix, value: (row: number, column: number) => number): Matrix {
+function map({ rows, columns }: Matrix, value: (row: number, column: number) => number): Matrix {
   return {
     rows,
     columns,
@@ -73,29 +67,18 @@ export function columnSizes({ rows, columns, data }: Matrix): readonly number[] 
 }
 
 /**
- * y = x·Wᵀ and dx = dy·W, W [out, in] in eight bits with one factor sᵢ per row: W ≈ s ⊙ D. Forward (x·Dᵀ) ⊙ s, backward (dy ⊙ s)·D: there
- * the factors belong to what is summed over, so they are part of what is rounded. With `factors` c [in], W·diag(c) is what is held,
- * x/c what is multiplied with it, and dx is divided by c: the same function of other features.
+ * y = x·Wᵀ and dx = dy·W, W [out, in] in eight bits: W ≈ s ⊙ D ⊙ t with a factor sᵢ per row and, where it has them, a factor tⱼ per column.
+ * Forward ((x ⊙ t)·Dᵀ) ⊙ s, backward ((dy ⊙ s)·D) ⊙ t: factors of what is summed over are part of what is rounded.
  */
 export function layerProducts(
-  { x, dy, weight }: { readonly x: Matrix; readonly dy: Matrix; readonly weight: Matrix },
-  factors: readonly number[] = [],
+  { x, dy }: { readonly x: Matrix; readonly dy: Matrix },
+  { shape, data, scales, inputScales }: Int8Tensor,
 ): LayerProducts {
-  const c = (column: number): number => factors[column] ?? 1;
-  const scaled = scaleColumns(weight, c);
-  const { rows, columns } = weight;
-  const held = quantize(
-    { dtype: "float32", shape: [rows, columns], data: Float32Array.from(scaled.data) },
-    { axis: 0 },
-  );
-  const values = matrixOf(widen(held));
-  const integers = map(weight, (i, j) => (held.data[i * columns + j] as number) / c(j));
+  const [s, t] = [(i: number): number => scales[i] as number, (j: number): number => inputScales?.[j] ?? 1];
+  const integers = { rows: shape[0] as number, columns: shape[1] as number, data: Float64Array.from(data) };
   return {
-    forward: { exact: { left: x, right: weight }, held: { left: scaleColumns(x, (j) => 1 / c(j)), right: values } },
-    backward: {
-      exact: { left: dy, right: transposed(weight) },
-      held: { left: scaleColumns(dy, (i) => held.scales[i] as number), right: transposed(integers) },
-    },
+    forward: { left: scaleColumns(x, t), right: transposed(scaleColumns(transposed(integers), s)) },
+    backward: { left: scaleColumns(dy, s), right: transposed(scaleColumns(integers, t)) },
   };
 }
 
@@ -125,15 +108,6 @@ export function roundedApart(matrix: Matrix, k: number): Matrix {
   );
   const { columns, data } = matrix;
   return map(matrix, (i, j) => (kept.has(j) ? data : rest.data)[i * columns + j] as number);
-}
-
-/** c = √(max|xⱼ| / max|Wⱼ|) of each input feature j: both sides get columns of like sizes (Xiao et al. 2023, eq. 4, α = ½). */
-export function smoothing(x: Matrix, weight: Matrix): readonly number[] {
-  const [inputs, weights] = [columnSizes(x), columnSizes(weight)];
-  return inputs.map((size, j) => {
-    const c = Math.sqrt(size / (weights[j] as number));
-    return Number.isFinite(c) && c > 0 ? c : 1;
-  });
 }
 
 /** ‖z − y‖/‖y‖ of the whole matrix, and the mean of the rows', those of zeros aside. */
