@@ -49,6 +49,7 @@ describe("merging into weights in eight bits", () => {
       expect(tensor.dtype, name).toBe(own.dtype);
       if (!isInt8(tensor) || !isInt8(own)) continue;
       expect([tensor.axis, tensor.backward], name).toEqual([own.axis, own.backward]);
+      expect(tensor.inputScales, name).toBe(own.inputScales);
       expect(errorInScales(tensor, exact.parameters.get(name) as StoredTensor), name).toBeLessThanOrEqual(HALF);
     }
     expect((rounded.parameters.get(QUERY) as Int8Tensor).scales).not.toEqual(
@@ -81,6 +82,19 @@ describe("merging into weights in eight bits", () => {
     expect(isInt8(model.frozen()[QUERY] as StoredTensor)).toBe(true);
     expect(model.merged).toEqual(["default"]);
     model.unmerge();
+    expect(model.frozen()).toEqual(before);
+  });
+
+  it("what is not finite is refused with its name before anything is rounded", async () => {
+    const [model] = await both(erased);
+    fill(model, 4);
+    for (const { data } of Object.values(model.trainable())) data.fill(NaN);
+    const before = model.frozen();
+    expect(() => {
+      model.merge({ requantize: true });
+    }).toThrow(
+      expect.objectContaining({ code: "MERGE_NOT_FINITE", message: expect.stringContaining(QUERY) as string }),
+    );
     expect(model.frozen()).toEqual(before);
   });
 

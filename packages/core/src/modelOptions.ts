@@ -42,11 +42,11 @@ export interface SetActiveOptions {
 }
 
 export interface MergeOptions {
-  /** Refuse a result with NaN or infinite entries. Default false. */
+  /** Refuse a result with NaN or infinite entries. Default: as `requantize`, since eight bits cannot hold them. */
   readonly safe?: boolean;
   /**
-   * Merged weights are stored as the base model stores them, those merged before too: in eight bits with new scales, at most half a
-   * scale from W + ΔW, or in two bytes. Default false: they are float32, and exact.
+   * Merged weights are stored as the base model stores them, those merged before too: in eight bits with new scales s and the old
+   * factors t of the inputs, at most s·t/2 from W + ΔW, or in two bytes. Default false: they are float32, and exact.
    */
   readonly requantize?: boolean;
   /** Default: the active ones. */

@@ -222,7 +222,7 @@ export class PeftModel {
    * Folds adapters into the weights of their layers: W + ΔW. Already merged ones are left alone; others become active. Merges stack:
    * each works on what the ones before left. Stored weights are widened for it, and the result is float32 unless `requantize` is set.
    * The originals are kept, so that `unmerge` restores every bit.
-   * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe`; nothing is merged then.
+   * @throws PeftError `MERGE_UNSUPPORTED`, or `MERGE_NOT_FINITE` when `safe` or `requantize`; nothing is merged then.
    */
   merge(options: MergeOptions = {}): void {
     this.#switching.merge(options);

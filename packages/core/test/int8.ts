@@ -16,7 +16,7 @@ import { added, tinyModel } from "./tiny.ts";
 export const QUERY = "body.layer.0.query.weight";
 export const STORED_IN_OUT = "body.layer.1.query.weight";
 
-/** The layers in eight bits, and the same values as float32. `tables`: the embedding and what is tied to it, too. */
+/** The layers in eight bits, with factors of their inputs, and the same values as float32. `tables`: the embedding and what is tied to it, too. */
 export function pair({ tables = false } = {}): { readonly int8: BaseModel; readonly wide: BaseModel } {
   const [int8, wide] = [tinyModel(), tinyModel()];
   const done = new Map<StoredTensor, Int8Tensor>();
@@ -24,7 +24,9 @@ export function pair({ tables = false } = {}): { readonly int8: BaseModel; reado
     if (weight.startsWith("classifier") || (kind === "embedding" && !tables)) continue;
     const own = int8.parameters.get(weight) as HostTensor;
     const axis = layout === "out_in" ? 0 : 1;
-    done.set(own, quantize(own, { axis, backward: axis === 1 ? "float32" : "int8" }));
+    const inputs = Float32Array.from({ length: own.shape[1 - axis] as number }, (_, j) => 0.3 + (j % 4));
+    const factors = kind === "embedding" ? {} : { inputScales: inputs };
+    done.set(own, quantize(own, { axis, backward: axis === 1 ? "float32" : "int8", ...factors }));
   }
   for (const [name, own] of int8.parameters) {
     const stored = done.get(own);
@@ -58,16 +60,17 @@ export async function both(method: Method, config: object = {}, options = {}): P
   return models;
 }
 
-/** The largest error in scales of the channel that it stands in. */
+/** The largest error in scales of the channel that it stands in, times the factor of its input. */
 export function errorInScales(stored: StoredTensor, exact: StoredTensor): number {
   if (!isInt8(stored)) throw new Error("The tensor is not in eight bits.");
-  const { shape, axis, scales } = stored;
+  const { shape, axis, scales, inputScales } = stored;
   const columns = shape[1] as number;
   const [wide, target] = [widen(stored).data, widen(exact).data];
   return Math.max(
     ...Array.from(wide, (value, i) => {
-      const channel = axis === 0 ? Math.floor(i / columns) : i % columns;
-      return Math.abs(value - (target[i] as number)) / (scales[channel] as number);
+      const [row, column] = [Math.floor(i / columns), i % columns];
+      const [output, input] = axis === 0 ? [row, column] : [column, row];
+      return Math.abs(value - (target[i] as number)) / ((scales[output] as number) * (inputScales?.[input] ?? 1));
     }),
   );
 }

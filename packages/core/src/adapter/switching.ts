@@ -130,7 +130,7 @@ export class Switching {
     this.#assign({ active: swap(active), trainable: swap(trainable), mixed });
   }
 
-  merge({ safe = false, requantize = false, adapters, onProgress }: MergeOptions): void {
+  merge({ requantize = false, safe = requantize, adapters, onProgress }: MergeOptions): void {
     const { active, trainable, mixed } = this.#selection;
     if (mixed) {
       throw new PeftError(
