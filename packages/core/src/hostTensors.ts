@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { widen } from "./stored.ts";
 import type { HostTensor, StoredTensor } from "./tensors.ts";
 
-/** A tensor of the active backend with the values of host memory, widened to float32 where they are stored in two bytes. */
+/** A tensor of the active backend with the values of host memory, widened to float32 where they are stored in fewer bytes. */
 export function toTensor(stored: StoredTensor): tf.Tensor {
   const { data, shape, dtype } = widen(stored);
   return tf.tensor(data, [...shape], dtype);

@@ -73,12 +73,8 @@ export function isInt8(tensor: StoredTensor): tensor is Int8Tensor {
 }
 
 export function dequantizeInto(target: Float32Array, { shape, data, scales, axis, inputScales: t }: Int8Tensor): void {
-  const [rows, columns] = shape as [number, number];
-  for (let row = 0, i = 0; row < rows; row++) {
-    let channel = axis === 0 ? row : 0;
-    for (const end = i + columns; i < end; i++, channel += axis)
-      target[i] = (data[i] as number) * (scales[channel] as number);
-  }
+  target.set(data);
+  multiply(target, { shape, axis, by: scales });
   if (t !== undefined) multiply(target, { shape, axis: flipped(axis), by: t });
 }
 

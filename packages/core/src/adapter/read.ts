@@ -146,9 +146,10 @@ function baseTensor(
   const inLayer = parameter !== name;
   const own = parameterOf(base, parameter);
   const write = (tensor: HostTensor): void => {
-    const stored = storedLike(tensor, own);
-    if (inLayer && sameValues(widen(own), widen(stored))) return;
-    const override: Override = inLayer ? { kind: "replaced", tensor: stored } : { kind: "saved", tensor };
+    const override: Override = inLayer
+      ? { kind: "replaced", tensor: storedLike(tensor, own) }
+      : { kind: "saved", tensor };
+    if (inLayer && sameValues(widen(own), widen(override.tensor))) return;
     for (const tied of tiedNames(base, parameter)) adapter.overrides.set(tied, override);
   };
   return { key, site: null, read: () => own, write };

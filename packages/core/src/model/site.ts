@@ -61,7 +61,7 @@ export interface LayerSite {
   /** Parameter names in the model. */
   readonly weight: string;
   readonly bias: string | null;
-  /** The normalisation whose output the layer reads, if it does: names of its gain and shift. */
+  /** The normalisation whose output the layer reads, if known: eight bits are then more exact (`inputScales`). */
   readonly norm?: SiteNorm;
   /**
    * Of a fused layer: what its outputs do, e.g. thirds for queries, keys and values. A role may have several parts, where heads are

@@ -51,7 +51,9 @@ interface Entry {
 
 function int8Entries(name: string, tensor: Int8Tensor): Entry[] {
   const factors = (own: string, values: Float32Array): Entry => ({
-    ...{ name: own, tensor: float32(values, [values.length]), type: "F32" },
+    name: own,
+    tensor: float32(values, [values.length]),
+    type: "F32",
   });
   const { scales, inputScales } = tensor;
   return [
@@ -61,7 +63,7 @@ function int8Entries(name: string, tensor: Int8Tensor): Entry[] {
   ];
 }
 
-/** Eight bits are how a program holds frozen weights, not how files do. */
+/** Eight bits are how a program holds frozen weights, not how files do unless asked. */
 const OWN_TYPE = {
   int8: "F32",
   float32: "F32",
