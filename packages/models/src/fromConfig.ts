@@ -18,8 +18,8 @@ export interface FromConfigOptions extends HeadOptions {
 
 /**
  * A model with random weights: linear layers and tables N(0, initializer_range²), biases 0, norms 1 and 0, padding rows 0.
- * Parameters are drawn in the order of `Architecture.parameters`, each filled row by row, and held as `frozen` says before the next
- * one is drawn.
+ * Parameters are drawn in the order of `Architecture.parameters` (normalisations, of which nothing is drawn, may come before), each
+ * filled row by row, and held as `frozen` says before the next one is drawn.
  * @throws PeftError as `frozenPlan`.
  */
 export function fromConfig(configJson: Readonly<Record<string, unknown>>, options: FromConfigOptions = {}): BaseModel {

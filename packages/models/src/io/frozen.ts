@@ -58,21 +58,27 @@ export function frozenPlan(frozen: Frozen, { specs, sites, headModules }: ModelL
   const layers = sites.filter(({ kind }) => kind !== "prompt");
   checkExclude(exclude, layers);
   const kept = [...headModules, ...exclude];
+  const own = new Map(specs.map(({ name, tiedTo }) => [name, tiedTo ?? name]));
+  const ownName = (name: string): string => own.get(name) ?? name;
   const heldOf = ({ kind, path, layout, norm }: LayerSite): Held => {
     const asked = kind === "embedding" ? embeddings : type;
     if (asked !== "int8") return { type: asked };
     // A row of a table is a word: one factor for each is also what a product with the transposed table has as its output channels.
     const axis = kind === "embedding" || layout === "out_in" ? 0 : 1;
-    return isInModules(path, kept) ? FLOAT32 : { type: "int8", axis, backward, norm: norm ?? null };
+    if (isInModules(path, kept)) return FLOAT32;
+    return { type: "int8", axis, backward, norm: norm === undefined ? null : named(norm, ownName) };
   };
   const held = new Map(ownParameters(specs).map(({ name }) => [name, type === "int8" ? FLOAT32 : { type }]));
-  const own = new Map(specs.map(({ name, tiedTo }) => [name, tiedTo ?? name]));
   // Embeddings last: they decide for the layers that are tied to them.
   for (const site of layers
     .filter(({ kind }) => kind === "linear")
     .concat(layers.filter(({ kind }) => kind === "embedding")))
-    held.set(own.get(site.weight) ?? site.weight, heldOf(site));
+    held.set(ownName(site.weight), heldOf(site));
   return { held, cache };
+}
+
+function named({ weight, bias }: SiteNorm, ownName: (name: string) => string): SiteNorm {
+  return { weight: ownName(weight), bias: bias === null ? null : ownName(bias) };
 }
 
 /** The model's own parameters, those of normalisations that quantized layers read first. */

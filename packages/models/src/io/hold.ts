@@ -1,5 +1,5 @@
 import { inputScales, isInt8, narrow, PeftError, quantize, widen } from "@peftjs/core";
-import type { HostTensor, NormValues, SiteNorm, StoredTensor } from "@peftjs/core";
+import type { BaseModel, HostTensor, NormValues, SiteNorm, StoredTensor } from "@peftjs/core";
 import type { Held, HeldInt8 } from "./frozen.ts";
 
 export interface HoldOptions {
@@ -29,8 +29,8 @@ function quantized(
 ): StoredTensor {
   const values = norm === null ? null : normValues(norm, parameters);
   try {
-    if (values === null) return quantize(tensor, { axis, backward });
-    return quantize(tensor, { axis, backward, inputScales: inputScales(tensor, { axis, norm: values }) });
+    const factors = values === null ? {} : { inputScales: inputScales(tensor, { axis, norm: values }) };
+    return quantize(tensor, { axis, backward, ...factors });
   } catch (error) {
     if (!(error instanceof PeftError)) throw error;
     throw new PeftError(error.code, `${name}: ${error.message}`, { cause: error });
@@ -52,9 +52,7 @@ function normValues({ weight, bias }: SiteNorm, parameters: HoldOptions["paramet
 /** Bytes that a model's parameters take in memory, by their type; what is tied counts once. */
 export function bytesByType({
   parameters,
-}: {
-  readonly parameters: ReadonlyMap<string, StoredTensor>;
-}): Partial<Record<StoredTensor["dtype"], number>> {
+}: Pick<BaseModel, "parameters">): Partial<Record<StoredTensor["dtype"], number>> {
   const bytes: Partial<Record<StoredTensor["dtype"], number>> = {};
   for (const tensor of new Set(parameters.values())) {
     const factors = isInt8(tensor) ? tensor.scales.byteLength + (tensor.inputScales?.byteLength ?? 0) : 0;
