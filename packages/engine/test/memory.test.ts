@@ -1,4 +1,4 @@
-import { attention, dropout, gelu, int32, layerNorm, type HostTensor } from "@peftjs/core";
+import { attention, dropout, gelu, int32, layerNorm, quantize, type HostTensor, type StoredTensor } from "@peftjs/core";
 import type { Engine, Groups, TensorFunction } from "@peftjs/engine";
 import { createEngine } from "@peftjs/engine";
 import { installMatchers, tol } from "@peftjs/testkit";
@@ -57,7 +57,7 @@ function args(): Groups<HostTensor> {
   };
 }
 
-const graphOf = (): Graph => simplify(trace(network, args()));
+const graphOf = (groups: Groups<StoredTensor> = args()): Graph => simplify(trace(network, groups));
 const count = ({ nodes }: Graph, kernel: string): number => nodes.filter((node) => node.kernel === kernel).length;
 
 /** Bytes of computed values that are alive at once, at most, when nodes run in their order. */
@@ -105,6 +105,20 @@ describe("less memory between the passes", () => {
     expect(peakOf(after)).toBeLessThan(0.9 * peakOf(before));
   });
 
+  it("computes more of the products again where they are of integers", () => {
+    const { w = {}, data = {} } = args();
+    const held = Object.entries(w).map(
+      ([name, matrix]) => [name, name.startsWith("a") ? matrix : quantize(matrix, { axis: 0 })] as const,
+    );
+    const graph = graphOf({ w: Object.fromEntries(held), data });
+    const share = (largest: number | null): number =>
+      multiplications(computeAgain(graph, { largest })) / multiplications(graph) - 1;
+    // A device that computes with the values has the budget of floats.
+    expect(share(null)).toBeLessThan(0.04);
+    expect(share(127)).toBeGreaterThan(0.04);
+    expect(share(127)).toBeLessThan(0.12);
+  });
+
   it("takes feed-forward layers in turns", () => {
     const [before, after] = [graphOf(), feedForwardInTurns(graphOf())];
     expectRunnable(after);
@@ -112,6 +126,20 @@ describe("less memory between the passes", () => {
     expect(count(after, "PeftGeluGrad")).toBe(4 * LAYERS);
     expect(count(after, "PeftGelu")).toBe(4 * LAYERS);
     expect(peakOf(after)).toBeLessThan(0.92 * peakOf(before));
+  });
+
+  it.each([
+    { rows: 2048, turns: [512, 512, 512, 512] },
+    { rows: 600, turns: [256, 256, 88] },
+    { rows: 256, turns: [] },
+  ])("takes $rows rows in turns of a quarter, but of no fewer than 256", ({ rows, turns }) => {
+    const op: TensorFunction = ({ s: { x, up, down } = {} }) => ({
+      y: { y: tf.matMul(gelu(tf.matMul(x as tf.Tensor2D, up as tf.Tensor2D)) as tf.Tensor2D, down as tf.Tensor2D) },
+    });
+    const weights = { up: values([4, 4096]), down: values([4096, 4]) };
+    const { nodes } = feedForwardInTurns(simplify(trace(op, { s: { x: values([rows, 4]), ...weights } })));
+    const slices = nodes.filter(({ kernel }) => kernel === "Slice");
+    expect(slices.map(({ outputs }) => outputs[0]?.shape[0])).toEqual(turns);
   });
 
   it("leaves alone what is small, or read otherwise", () => {

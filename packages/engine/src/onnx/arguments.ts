@@ -1,4 +1,4 @@
-import type { DType, Int8Tensor, StoredTensor } from "@peftjs/core";
+import type { Int8Tensor, StoredTensor } from "@peftjs/core";
 import { Tensor } from "onnxruntime-node";
 import type { GraphInput } from "./graph.ts";
 
@@ -20,6 +20,6 @@ export function argumentOf(tensor: StoredTensor, part?: GraphInput["part"]): Ten
 }
 
 /** The type in which ONNX Runtime takes an argument. It takes none of bfloat16; the program knows what the bits mean. */
-export function carrierOf<T extends DType | StoredTensor["dtype"]>(dtype: T): Exclude<T, "bfloat16"> | "uint16" {
+export function carrierOf<T extends StoredTensor["dtype"]>(dtype: T): Exclude<T, "bfloat16"> | "uint16" {
   return dtype === "bfloat16" ? "uint16" : (dtype as Exclude<T, "bfloat16">);
 }

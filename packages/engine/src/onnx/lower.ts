@@ -1,7 +1,7 @@
 import { PeftError, sizeOf } from "@peftjs/core";
 import type { OnnxConstant } from "./emitter.ts";
 import { ProgramEmitter } from "./emitter.ts";
-import type { Graph, GraphInput, GraphNode, Storage, Value } from "./graph.ts";
+import type { Graph, GraphInput, GraphNode, Value } from "./graph.ts";
 import { sameShape, uniformOf } from "./graph.ts";
 import { KernelCall } from "./kernels/definition.ts";
 import { BINARY_NAMES } from "./kernels/elementwise.ts";
@@ -10,13 +10,8 @@ import { castTo } from "./kernels/types.ts";
 import { describeNode } from "./trace/places.ts";
 import { readStored, type StoredOptions } from "./readStored.ts";
 
-export interface LoweredInput {
-  readonly group: string;
-  readonly name: string;
+export interface LoweredInput extends GraphInput {
   readonly onnxName: string;
-  readonly value: Value;
-  readonly storage?: Storage;
-  readonly part?: GraphInput["part"];
 }
 
 /** An ONNX program before it is written: nodes, constants, and which of the graph's inputs it reads. */

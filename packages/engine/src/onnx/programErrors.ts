@@ -37,8 +37,8 @@ export function lowerFunction(source: ProgramSource): LoweredGraph {
 }
 
 /** Simplified, and with as little memory in use at a time as can be. */
-function arranged(graph: Graph, { overwrites }: ProgramSource): Graph {
-  const lean = branchAtGates(computeAgain(feedForwardInTurns(simplify(graph))));
+function arranged(graph: Graph, { overwrites, ...options }: ProgramSource): Graph {
+  const lean = branchAtGates(computeAgain(feedForwardInTurns(simplify(graph)), options));
   return scheduleForRuntime(orderInPlace(lean, overwrites));
 }
 

@@ -1,7 +1,8 @@
 import { sizeOf } from "@peftjs/core";
-import type { Graph, GraphNode, Value } from "../graph.ts";
+import type { Graph, GraphInput, GraphNode, Value } from "../graph.ts";
 import { inputOf } from "../graph.ts";
-import { isElementwise } from "../simplify/places.ts";
+import { isElementwise, isProduct } from "../simplify/places.ts";
+import type { StoredOptions } from "../readStored.ts";
 import { gatedBy } from "../simplify/gates.ts";
 import { makeNode, single } from "../simplify/rewrite.ts";
 import { bytesOf, Lifetimes, rootOf } from "./lifetimes.ts";
@@ -9,7 +10,6 @@ import { bytesOf, Lifetimes, rootOf } from "./lifetimes.ts";
 /** With the element-wise ones, the operations that cost about as much as reading their operand. */
 const NORMALIZATIONS: ReadonlySet<string> = new Set(["PeftLayerNorm", "PeftNormalize"]);
 const MOVES: ReadonlySet<string> = new Set(["Reshape", "ExpandDims", "Transpose", "Slice"]);
-const PRODUCTS: ReadonlySet<string> = new Set(["BatchMatMul", "Linear"]);
 /** Part of the program's products that may be computed twice: a layer's keys, say. */
 const PRODUCT_BUDGET = 0.04;
 /** What a product with a matrix of eight bits, and its operand's quantization, cost of the same product of floats. */
@@ -24,12 +24,13 @@ const MAX_CHAIN = 5;
  * dropout mask as float32, and, as far as a small part of the program's time goes, a projection. The second computation is the first one's, so the
  * numbers are the same.
  */
-export function computeAgain(graph: Graph): Graph {
+export function computeAgain(graph: Graph, { largest }: StoredOptions = { largest: null }): Graph {
   const lifetimes = new Lifetimes(graph);
   const gated = gatedBy(graph);
   const before = new Map<GraphNode, GraphNode[]>();
   const moved = new Set<Value>();
-  const integers = new Set(graph.inputs.filter(({ storage }) => storage?.type === "int8").map(({ value }) => value));
+  const isInteger = ({ storage }: GraphInput): boolean => largest !== null && storage?.type === "int8";
+  const integers = new Set(graph.inputs.filter(isInteger).map(({ value }) => value));
   const costOf = (node: GraphNode): number =>
     productCost(node) * (node.inputs.some((input) => integers.has(input)) ? INTEGER_COST : 1);
   // Of the time that floats would take: products of integers are a smaller part of a step, so that more of them may be repeated.
@@ -59,12 +60,12 @@ export function computeAgain(graph: Graph): Graph {
 
 function isRepeatable(node: GraphNode): boolean {
   const { kernel } = node;
-  return isElementwise(node) || NORMALIZATIONS.has(kernel) || MOVES.has(kernel) || PRODUCTS.has(kernel);
+  return isElementwise(node) || NORMALIZATIONS.has(kernel) || MOVES.has(kernel) || isProduct(node);
 }
 
 /** Multiplications of a matrix product; 0 for other nodes. */
 function productCost(node: GraphNode): number {
-  if (!PRODUCTS.has(node.kernel)) return 0;
+  if (!isProduct(node)) return 0;
   const inner = inputOf(node, "a").shape.at(node.attributes["transposeA"] === true ? -2 : -1) ?? 0;
   return sizeOf(single(node).shape) * inner;
 }

@@ -1,5 +1,6 @@
 import type { Graph, GraphNode, Value } from "../graph.ts";
 import { inputOf } from "../graph.ts";
+import { isProduct } from "../simplify/places.ts";
 import { applyPass, countUses, single, type Add } from "../simplify/rewrite.ts";
 import { bytesOf } from "./lifetimes.ts";
 
@@ -13,9 +14,9 @@ const TURNS = 4;
 const MIN_ROWS = 256;
 
 /**
- * Takes the way through a feed-forward layer in turns of a quarter of the rows or a few hundred: from its activation on, W₂·act(x), and all the way back,
- * (∂out·W₂)∘act′(x)·W₁. The intermediate results are four times as wide as the layer's input, and those of the last layer are needed when most
- * memory is in use: between the passes.
+ * Takes the way through a feed-forward layer in turns of a quarter of the rows, but of no fewer than a few hundred: from its activation on,
+ * W₂·act(x), and all the way back, (∂out·W₂)∘act′(x)·W₁. The intermediate results are four times as wide as the layer's input, and those of
+ * the last layer are needed when most memory is in use: between the passes.
  */
 export function feedForwardInTurns(graph: Graph): Graph {
   const uses = countUses(graph);
@@ -26,7 +27,7 @@ export function feedForwardInTurns(graph: Graph): Graph {
     rewrite: (node, { add }) => {
       if (!isRowProduct(node)) return null;
       const middle = inputOf(node, "a").producer;
-      if (middle === null || bytesOf(single(middle)) < WORTH_BYTES || !isOnce(single(middle))) return null;
+      if (middle === null || !isWorthIt(single(middle)) || !isOnce(single(middle))) return null;
       if (ACTIVATIONS.has(middle.kernel)) return [forth(node, middle, { turns, add })];
       if (!ACTIVATION_GRADIENTS.has(middle.kernel)) return null;
       const first = inputOf(middle, "dy").producer;
@@ -36,10 +37,14 @@ export function feedForwardInTurns(graph: Graph): Graph {
   });
 }
 
+function isWorthIt(value: Value): boolean {
+  return bytesOf(value) >= WORTH_BYTES && (value.shape[0] as number) > MIN_ROWS;
+}
+
 /** A product of two matrices, perhaps with a bias row, whose rows are those of its left operand. */
 function isRowProduct(node: GraphNode): boolean {
   return (
-    (node.kernel === "BatchMatMul" || node.kernel === "Linear") &&
+    isProduct(node) &&
     node.attributes["transposeA"] !== true &&
     node.inputs.every(({ shape }, index) => shape.length === 2 || index > 1)
   );
@@ -97,7 +102,7 @@ class Turns {
 
 function slices(value: Value, add: Add): Value[] {
   const [rows, columns] = value.shape as [number, number];
-  const turn = Math.max(Math.min(rows, MIN_ROWS), Math.ceil(rows / TURNS));
+  const turn = Math.max(MIN_ROWS, Math.ceil(rows / TURNS));
   return Array.from({ length: Math.ceil(rows / turn) }, (_, i) =>
     add("Slice", { x: value }, { begin: [i * turn, 0], size: [Math.min(turn, rows - i * turn), columns] }),
   );

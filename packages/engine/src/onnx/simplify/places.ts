@@ -25,6 +25,11 @@ export function isElementwise({ kernel }: GraphNode): boolean {
   return ELEMENTWISE_NAMES.has(kernel);
 }
 
+/** A matrix product, perhaps with a bias row. */
+export function isProduct({ kernel }: GraphNode): boolean {
+  return kernel === "BatchMatMul" || kernel === "Linear";
+}
+
 /** A slice's first places and sizes, one per axis. */
 export function rangeOf({ kernel, inputNames, inputs, attributes }: GraphNode): ReturnType<typeof sliceSize> {
   return sliceSize(new KernelCall(kernel, inputNames, inputs, attributes));

@@ -1,6 +1,7 @@
 import { sizeOf } from "@peftjs/core";
 import type { GraphNode, Storage } from "../graph.ts";
 import { inputOf, Value } from "../graph.ts";
+import { normalizeAxes } from "../kernels/shapes.ts";
 import { makeNode, single } from "../simplify/rewrite.ts";
 
 /** Below this many values, a copy that lives to the end of the program costs less than making it again. */
@@ -51,8 +52,10 @@ export class StoredArgument {
     const stored: GraphNode = { ...lookUp, inputs: [narrow, ...lookUp.inputs.slice(1)], outputs: [rows] };
     const widened = (scales?: Value): GraphNode => ({ ...this.#widening(rows, [], scales), outputs: lookUp.outputs });
     if (storage.type !== "int8") return [stored, widened()];
-    if (inputOf(lookUp, "indices").shape.length !== 1 || storage.inputScales !== null) return null;
-    if (lookUp.attributes["axis"] !== storage.axis) return [stored, widened(storage.scales)];
+    const isMatrix = inputOf(lookUp, "indices").shape.length === 1 && rows.shape.length === 2;
+    if (!isMatrix || storage.inputScales !== null) return null;
+    const [axis] = normalizeAxes([lookUp.attributes["axis"] as number], 2);
+    if (axis !== storage.axis) return [stored, widened(storage.scales)];
     const scales = makeNode(lookUp.kernel, lookUp.inputNames, [storage.scales, ...lookUp.inputs.slice(1)], {
       ...lookUp.attributes,
       axis: 0,

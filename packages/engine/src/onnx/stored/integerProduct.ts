@@ -1,16 +1,15 @@
 import { sizeOf } from "@peftjs/core";
 import type { GraphNode, Value } from "../graph.ts";
 import { inputOf } from "../graph.ts";
+import type { StoredOptions } from "../readStored.ts";
+import { isProduct } from "../simplify/places.ts";
 import { makeNode, single } from "../simplify/rewrite.ts";
 import type { Reading, StoredArgument } from "./argument.ts";
-
-const PRODUCTS: ReadonlySet<string> = new Set(["BatchMatMul", "Linear"]);
 
 const given = (name: string, value: Value | null | undefined): Record<string, Value> =>
   value === null || value === undefined ? {} : { [name]: value };
 
-export interface IntegerProductOptions {
-  readonly largest: number | null;
+export interface IntegerProductOptions extends StoredOptions {
   readonly place: Reading;
 }
 
@@ -27,7 +26,7 @@ export function integerProduct(
   stored: ReadonlyMap<Value, StoredArgument>,
   { largest, place }: IntegerProductOptions,
 ): GraphNode | null {
-  if (largest === null || !PRODUCTS.has(node.kernel)) return null;
+  if (largest === null || !isProduct(node)) return null;
   const [a, b] = [inputOf(node, "a"), inputOf(node, "b")];
   const argument = stored.get(b);
   const storage = argument?.storage;
