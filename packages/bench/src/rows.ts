@@ -41,7 +41,7 @@ export function chooseRows(names: "all" | readonly string[], known: RowNames): s
     if (!rows.includes(row)) throw unknownName({ code: "METHOD_UNKNOWN", what: "method", name: row, known: rows });
     const strange = added.find((addition) => !additions.includes(addition));
     if (strange !== undefined)
-      throw unknownName({ code: "PLUGIN_UNKNOWN", what: "plug-in", name: strange, known: additions });
+      throw unknownName({ code: "PLUGIN_UNKNOWN", what: "addition", name: strange, known: additions });
   }
   return [...new Set(chosen)];
 }

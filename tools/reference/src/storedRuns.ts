@@ -19,7 +19,8 @@ import { listTasks } from "@peftjs/data";
 
 /**
  * Adds the finished runs of the folders that `npm run bench -- --preset PRESET --out FOLDER` wrote to packages/bench/results/PRESET.json,
- * and prints the tables of packages/bench/README.md; the losses of runs that differ in how frozen weights are held alone go to PRESET.svg. Times and memory are left out: those runs were made beside other work.
+ * and prints the tables of packages/bench/README.md; the losses of runs that differ in how frozen weights are held alone go to PRESET.svg.
+ * Times and memory are left out: those runs were made beside other work.
  *
  *   npx tsx --conditions=@peftjs/source tools/reference/src/storedRuns.ts PRESET [FOLDER…]
  */
