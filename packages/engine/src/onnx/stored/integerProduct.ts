@@ -44,7 +44,7 @@ export function integerProduct(
     ...given("columns", isBackward ? storage.inputScales : storage.scales),
     ...given("bias", bias),
   };
-  // NaN of a gradient has a loss that is NaN: it need not be looked for.
+  // NaN of a gradient mostly has a loss that is NaN, by which training stops: it is not looked for again.
   const attributes = { largest, keepNaN: !isBackward, alpha: node.attributes["alpha"] ?? 1 };
   return {
     ...makeNode("PeftIntegerProduct", Object.keys(inputs), Object.values(inputs), attributes),
