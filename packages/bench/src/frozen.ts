@@ -30,6 +30,11 @@ export const FrozenSettings = z.strictObject({
 export const FrozenSetting = z.union([frozenType, FrozenSettings]);
 export type FrozenSetting = z.infer<typeof FrozenSetting>;
 
+/** In the shortest form, so that runs that hold weights alike have equal specs. */
+export function shortest(frozen: FrozenSetting): FrozenSetting {
+  return typeof frozen === "object" && Object.keys(frozen).length === 1 ? frozen.type : frozen;
+}
+
 export function typeOf(frozen: Frozen): (typeof FROZEN_TYPES)[number] {
   return typeof frozen === "string" ? frozen : frozen.type;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Experiment } from "./experiment.ts";
+import type { FrozenSetting } from "./frozen.ts";
 import { planRuns, rowsPerRun } from "./plan.ts";
 
 const experiment = Experiment.parse({
@@ -126,7 +127,7 @@ describe("rows with plug-ins", () => {
       "+int8": { frozen: "int8" },
       "two+int8": { frozen: { type: "int8", backward: "float32" } },
     } as const;
-    const planned = (frozen?: "float32" | "bfloat16") =>
+    const planned = (frozen?: FrozenSetting) =>
       planRuns({
         ...common,
         settings: held,
@@ -146,6 +147,8 @@ describe("rows with plug-ins", () => {
     ]);
     // Stored runs of float32 are found again.
     expect(planned("float32")).toEqual(planned());
+    expect(planned({ type: "float32" })).toEqual(planned());
+    expect(planned({ type: "bfloat16" })).toEqual(planned("bfloat16"));
     expect(planned()[0]).not.toHaveProperty("frozen");
   });
 

@@ -1,5 +1,5 @@
 import type { Experiment, MethodsFile } from "./experiment.ts";
-import type { FrozenSetting } from "./frozen.ts";
+import { shortest, type FrozenSetting } from "./frozen.ts";
 import type { RunSpec } from "./results.ts";
 import { chooseRows, rowOf } from "./rows.ts";
 import type { RowNames } from "./rows.ts";
@@ -40,7 +40,7 @@ export function planRuns(options: PlanOptions): RunSpec[] {
     tasks.flatMap((task) =>
       methods.map((method) => ({
         ...shared,
-        ...ownSettings(method, names.settings, options.frozen),
+        ...ownSettings(method, { settings: names.settings, byDefault: options.frozen ?? "float32" }),
         method,
         task,
         seed,
@@ -80,8 +80,12 @@ function sharedSettings(options: PlanOptions, names: RowNames) {
 type OwnSettings = Pick<RunSpec, "learningRate" | "methodConfig" | "variantOf" | "plugins" | "frozen">;
 
 /** Fields that a row has no use for are left out, so that runs of earlier versions stay the same. */
-function ownSettings(name: string, settings: MethodsFile, byDefault: FrozenSetting = "float32"): OwnSettings {
-  const { method, learningRate, config, plugins, frozen = byDefault } = rowOf(name, settings);
+function ownSettings(
+  name: string,
+  { settings, byDefault }: { readonly settings: MethodsFile; readonly byDefault: FrozenSetting },
+): OwnSettings {
+  const { method, learningRate, config, plugins, ...own } = rowOf(name, settings);
+  const frozen = shortest(own.frozen ?? byDefault);
   return {
     ...{ learningRate, methodConfig: config },
     ...(method === name ? {} : { variantOf: method }),
