@@ -4,16 +4,9 @@ import { join } from "node:path";
 import { SafetensorsFile } from "@peftjs/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { fromConfig, fromPretrained, savePretrained, type FrozenOptions, type PretrainedModel } from "../src/index.ts";
+import { tinyConfig } from "./support/tinyConfig.ts";
 
-const config = {
-  model_type: "bert",
-  vocab_size: 20,
-  hidden_size: 8,
-  num_hidden_layers: 1,
-  num_attention_heads: 2,
-  intermediate_size: 16,
-  max_position_embeddings: 8,
-};
+const config = { ...tinyConfig, num_hidden_layers: 1 };
 
 let dir: string;
 let cache: string;

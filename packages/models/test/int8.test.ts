@@ -27,16 +27,8 @@ import {
   type FrozenOptions,
   type FrozenType,
 } from "../src/index.ts";
+import { tinyConfig as config } from "./support/tinyConfig.ts";
 
-const config = {
-  model_type: "bert",
-  vocab_size: 20,
-  hidden_size: 8,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  intermediate_size: 16,
-  max_position_embeddings: 8,
-};
 const labels = ["no", "yes"];
 
 let dir: string;

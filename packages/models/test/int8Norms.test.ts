@@ -1,6 +1,7 @@
 import { inputScales, isInt8, quantize, type HostTensor, type LayerSite, type StoredTensor } from "@peftjs/core";
 import { expect, it } from "vitest";
 import { architectureRegistry, builtInArchitectures, fromConfig, roberta, type Frozen } from "../src/index.ts";
+import { tinyConfig } from "./support/tinyConfig.ts";
 
 type Parameters = ReadonlyMap<string, StoredTensor>;
 
@@ -24,15 +25,7 @@ function drawn(
         ),
     sites: (...args) => roberta.sites(...args).map(site),
   };
-  const config = {
-    model_type: "other",
-    vocab_size: 20,
-    hidden_size: 8,
-    num_hidden_layers: 2,
-    num_attention_heads: 2,
-    intermediate_size: 16,
-    max_position_embeddings: 8,
-  };
+  const config = { ...tinyConfig, model_type: "other" };
   const architectures = architectureRegistry(...builtInArchitectures.values(), other);
   return fromConfig(config, { head: "none", seed: 5, frozen, architectures }).parameters;
 }

@@ -101,6 +101,17 @@ function factorsOf(storage: Storage | undefined): Value[] {
   return storage?.type === "int8" ? [storage.scales, storage.inputScales].filter((factors) => factors !== null) : [];
 }
 
+/** As the branch sees it: its factors are captured, too. */
+function inside(storage: Storage, body: Draft): Storage {
+  if (storage.type !== "int8") return storage;
+  const { scales, inputScales } = storage;
+  return {
+    ...storage,
+    scales: body.current(scales),
+    inputScales: inputScales === null ? null : body.current(inputScales),
+  };
+}
+
 /** One node with a graph of its own, which reads nothing but the node's inputs and constants. */
 function writeBranch(members: readonly GraphNode[], { graph, draft, readOutside }: Context): void {
   const body = new Draft(graph);
@@ -109,18 +120,11 @@ function writeBranch(members: readonly GraphNode[], { graph, draft, readOutside 
   const storages = new Map(graph.inputs.map(({ value, storage }) => [value, storage]));
   const read = [...new Set(members.flatMap(operands))].filter((value) => value.constant === null && !made.has(value));
   const captured = [...new Set([...read, ...read.flatMap((value) => factorsOf(storages.get(value)))])];
-  const parameters = new Map(captured.map((value) => [value, new Value(value)]));
-  for (const [value, parameter] of parameters) body.stand(value, parameter);
+  for (const value of captured) body.stand(value, new Value(value));
   const inputs = captured.map((value, i): GraphInput => {
-    const input = { group: "captured", name: String(i), value: parameters.get(value) as Value };
+    const input = { group: "captured", name: String(i), value: body.current(value) };
     const storage = storages.get(value);
-    if (storage?.type !== "int8") return storage === undefined ? input : { ...input, storage };
-    const inside = (factors: Value): Value => parameters.get(factors) as Value;
-    const { scales, inputScales } = storage;
-    return {
-      ...input,
-      storage: { ...storage, scales: inside(scales), inputScales: inputScales === null ? null : inside(inputScales) },
-    };
+    return storage === undefined ? input : { ...input, storage: inside(storage, body) };
   });
   for (const node of members) {
     if (isGate(node)) body.stand(single(node), body.current(inputOf(node, "x")));

@@ -1,7 +1,7 @@
-import type { Graph, GraphNode, Value } from "./graph.ts";
-import { integerProduct } from "./stored/integerProduct.ts";
-import { StoredArgument, type Reading } from "./stored/argument.ts";
 import { sizeOf } from "@peftjs/core";
+import type { Graph, GraphNode, Value } from "./graph.ts";
+import { StoredArgument, type Reading } from "./stored/argument.ts";
+import { integerProduct } from "./stored/integerProduct.ts";
 
 /** What the program may do with arguments of eight bits. */
 export interface StoredOptions {

@@ -73,7 +73,7 @@ export class Draft {
   }
 
   readonly add: Add = (kernel, inputs, attributes = {}) => {
-    const node = makeNode(kernel, Object.keys(inputs), Object.values(inputs), attributes);
+    const node = nodeOf(kernel, inputs, attributes);
     this.nodes.push(node);
     return node.outputs[0] as GraphValue;
   };
@@ -131,6 +131,15 @@ export function countUses(graph: Graph): Map<GraphValue, number> {
   for (const node of graph.nodes) node.inputs.forEach(count);
   for (const { value } of graph.outputs) count(value);
   return uses;
+}
+
+/** A call whose inputs are given by name. */
+export function nodeOf(
+  kernel: string,
+  inputs: Readonly<Record<string, GraphValue>>,
+  attributes: Attributes = {},
+): GraphNode {
+  return makeNode(kernel, Object.keys(inputs), Object.values(inputs), attributes);
 }
 
 export function makeNode(

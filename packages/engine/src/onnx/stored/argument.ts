@@ -2,7 +2,7 @@ import { sizeOf } from "@peftjs/core";
 import type { GraphNode, Storage } from "../graph.ts";
 import { inputOf, Value } from "../graph.ts";
 import { normalizeAxes } from "../kernels/shapes.ts";
-import { makeNode, single } from "../simplify/rewrite.ts";
+import { makeNode, nodeOf, single } from "../simplify/rewrite.ts";
 
 /** Below this many values, a copy that lives to the end of the program costs less than making it again. */
 const WORTH_WAITING = 1 << 16;
@@ -29,10 +29,8 @@ export class StoredArgument {
   constructor(wide: Value, storage: Storage) {
     this.narrow = new Value(wide);
     this.storage = storage;
-    this.#wide = new Copies(this.narrow, (shape) => this.#widening(this.narrow, shape));
-    this.#transposed = new Copies(this.narrow, (shape) =>
-      makeNode("PeftSwapStored", ["x", "shape"].slice(0, 1 + shape.length), [this.narrow, ...shape], {}),
-    );
+    this.#wide = new Copies(this.narrow, (source) => this.#widening(source));
+    this.#transposed = new Copies(this.narrow, (source) => nodeOf("PeftSwapStored", source));
   }
 
   /** A copy in float32. */
@@ -50,7 +48,10 @@ export class StoredArgument {
     const { storage, narrow } = this;
     const rows = new Value(single(lookUp));
     const stored: GraphNode = { ...lookUp, inputs: [narrow, ...lookUp.inputs.slice(1)], outputs: [rows] };
-    const widened = (scales?: Value): GraphNode => ({ ...this.#widening(rows, [], scales), outputs: lookUp.outputs });
+    const widened = (scales?: Value): GraphNode => ({
+      ...this.#widening({ x: rows }, scales),
+      outputs: lookUp.outputs,
+    });
     if (storage.type !== "int8") return [stored, widened()];
     const isMatrix = inputOf(lookUp, "indices").shape.length === 1 && rows.shape.length === 2;
     if (!isMatrix || storage.inputScales !== null) return null;
@@ -63,27 +64,27 @@ export class StoredArgument {
     return [stored, scales, widened(single(scales))];
   }
 
-  #widening(x: Value, [shape]: readonly Value[], scales?: Value): GraphNode {
+  /** `scales`: those of the rows that were looked up; default: all. */
+  #widening(source: Source, scales?: Value): GraphNode {
     const { storage } = this;
-    const inputs: Record<string, Value> = { x };
-    if (shape !== undefined) inputs["shape"] = shape;
-    if (storage.type !== "int8")
-      return makeNode("PeftWiden", Object.keys(inputs), Object.values(inputs), { from: storage.type });
-    inputs["scales"] = scales ?? storage.scales;
-    if (storage.inputScales !== null) inputs["inputScales"] = storage.inputScales;
-    return makeNode("PeftWiden", Object.keys(inputs), Object.values(inputs), { from: "int8", axis: storage.axis });
+    if (storage.type !== "int8") return nodeOf("PeftWiden", source, { from: storage.type });
+    const { axis, inputScales } = storage;
+    const factors = { scales: scales ?? storage.scales, ...(inputScales === null ? {} : { inputScales }) };
+    return nodeOf("PeftWiden", { ...source, ...factors }, { from: "int8", axis });
   }
 }
+
+/** What is copied: x, and its shape where that is known as late as the copy is to be made. */
+type Source = { readonly x: Value } | { readonly x: Value; readonly shape: Value };
 
 /** Copies of what is stored, made where they are needed. */
 class Copies {
   readonly #stored: Value;
-  readonly #make: (shape: readonly Value[]) => GraphNode;
+  readonly #make: (source: Source) => GraphNode;
   #copy: Value | null = null;
   #lastUse = 0;
 
-  /** `make` takes the argument's shape, known as late as the copy is to be made, or nothing. */
-  constructor(stored: Value, make: (shape: readonly Value[]) => GraphNode) {
+  constructor(stored: Value, make: (source: Source) => GraphNode) {
     this.#stored = stored;
     this.#make = make;
   }
@@ -91,9 +92,10 @@ class Copies {
   at({ position, token, nodes }: Reading): Value {
     const isSmall = sizeOf(this.#stored.shape) < WORTH_WAITING;
     if (this.#copy === null || (!isSmall && position - this.#lastUse > NEAR)) {
-      const gate = isSmall || token === null ? [] : [this.#gate(token)];
-      const copying = this.#make(gate.map(single));
-      nodes.push(...gate, copying);
+      const gate = isSmall || token === null ? null : this.#gate(token);
+      const x = this.#stored;
+      const copying = this.#make(gate === null ? { x } : { x, shape: single(gate) });
+      nodes.push(...(gate === null ? [] : [gate]), copying);
       this.#copy = single(copying);
     }
     this.#lastUse = position;
@@ -104,6 +106,6 @@ class Copies {
   #gate(token: Value): GraphNode {
     const { shape } = this.#stored;
     const own = new Value({ shape: [shape.length], dtype: "int32" }, { kind: "data", data: Int32Array.from(shape) });
-    return makeNode("PeftAfter", ["x", "token"], [own, token], {});
+    return nodeOf("PeftAfter", { x: own, token });
   }
 }

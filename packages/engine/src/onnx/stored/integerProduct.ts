@@ -3,7 +3,7 @@ import type { GraphNode, Value } from "../graph.ts";
 import { inputOf } from "../graph.ts";
 import type { StoredOptions } from "../readStored.ts";
 import { isProduct } from "../simplify/places.ts";
-import { makeNode, single } from "../simplify/rewrite.ts";
+import { nodeOf, single } from "../simplify/rewrite.ts";
 import type { Reading, StoredArgument } from "./argument.ts";
 
 const given = (name: string, value: Value | null | undefined): Record<string, Value> =>
@@ -46,8 +46,5 @@ export function integerProduct(
   };
   // NaN of a gradient mostly has a loss that is NaN, by which training stops: it is not looked for again.
   const attributes = { largest, keepNaN: !isBackward, alpha: node.attributes["alpha"] ?? 1 };
-  return {
-    ...makeNode("PeftIntegerProduct", Object.keys(inputs), Object.values(inputs), attributes),
-    outputs: node.outputs,
-  };
+  return { ...nodeOf("PeftIntegerProduct", inputs, attributes), outputs: node.outputs };
 }
